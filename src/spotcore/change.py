@@ -1,0 +1,145 @@
+"""A change in the making: the aggregate as it will be, and the events that say why.
+
+Rules are functions that take a ``Change`` and move it on; ``outcome()`` seals it. From outside every decision is a pure
+function ``(aggregate, input, now) → Outcome``: a Change lives inside one decision only and touches nothing else.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from attrs import evolve, frozen
+
+from spotcore.agents import Agent
+from spotcore.aggregate import Aggregate, check
+from spotcore.clients import Client
+from spotcore.commands import Command
+from spotcore.errors import InvariantViolated
+from spotcore.events import CATALOGUE, Event, EventKind, Level
+from spotcore.ids import derived_id
+from spotcore.incidents import Incident
+from spotcore.instances import Instance
+from spotcore.instants import require_utc
+from spotcore.market import UNKNOWN_MARKET, Market
+from spotcore.replicas import Replica
+from spotcore.switches import PrimaryPeriod, Switch
+
+
+@frozen(kw_only=True)
+class Outcome:
+    """What a decision makes of an aggregate. Storage writes exactly the rows that differ, and the events."""
+
+    before: Aggregate | None  # None: the agent is new
+    after: Aggregate
+    events: tuple[Event, ...] = ()
+    answer: Any = None
+
+    @property
+    def changed(self) -> bool:
+        """False when there is nothing to write."""
+        return self.before is not self.after or bool(self.events)
+
+
+class Change:
+    """One decision at work. Not thread-safe, not kept."""
+
+    def __init__(
+        self,
+        aggregate: Aggregate,
+        now: datetime,
+        *,
+        actor: str = "system",
+        market: Market = UNKNOWN_MARKET,
+        new: bool = False,
+    ) -> None:
+        self.before = None if new else aggregate
+        self.now = require_utc(now)
+        self.actor = actor
+        self.market = market
+        self.aggregate = aggregate
+        self.events: list[Event] = []
+
+    @property
+    def agent(self) -> Agent:
+        """The agent as it will be."""
+        return self.aggregate.agent
+
+    @property
+    def client(self) -> Client:
+        """The client as it will be; only its legacy savings total ever differs."""
+        return self.aggregate.client
+
+    def new_id(self) -> str:
+        """A fresh id, derived from the agent's counter (see ids.py)."""
+        sequence = self.agent.sequence + 1
+        self.set_agent(sequence=sequence)
+        return derived_id(self.agent.agent_id, sequence)
+
+    def set_agent(self, **facts: Any) -> None:
+        """Move facts of the agent on."""
+        after = evolve(self.agent, **facts)
+        if after != self.agent:
+            self.aggregate = evolve(self.aggregate, agent=after)
+
+    def set_client(self, **facts: Any) -> None:
+        """Move facts of the client on."""
+        self.aggregate = evolve(self.aggregate, client=evolve(self.client, **facts))
+
+    def put(self, *rows: Instance | Replica | Command | Incident | Switch) -> None:
+        """Add or replace rows."""
+        for row in rows:
+            name, key = _HOME[type(row)]
+            rows_before: Mapping[Any, Any] = getattr(self.aggregate, name)
+            if rows_before.get(key(row)) != row:
+                self.aggregate = evolve(self.aggregate, **{name: {**rows_before, key(row): row}})
+
+    def set_periods(self, periods: tuple[PrimaryPeriod, ...]) -> None:
+        """Replace the primary periods; roles.py is the only caller."""
+        self.aggregate = evolve(self.aggregate, periods=periods)
+
+    def event(
+        self, kind: EventKind, *, instance: Instance | None = None, level: Level | None = None, **facts: Any
+    ) -> Event:
+        """Record that something happened, with the facts people and machines will want."""
+        if instance is not None:
+            facts.setdefault("machine", instance.cloud_id)
+        happened = Event(
+            event_id=self.new_id(),
+            kind=kind,
+            at=self.now,
+            client_id=self.agent.client_id,
+            agent_id=self.agent.agent_id,
+            instance_id=instance.instance_id if instance else None,
+            actor=self.actor,
+            level=level or CATALOGUE[kind].audit,
+            facts={"logical_agent_id": self.agent.logical_agent_id, **facts},
+        )
+        self.events.append(happened)
+        return happened
+
+    def outcome(self, answer: Any = None) -> Outcome:
+        """The sealed decision, its invariants checked (GR-2) and its config version judged (I6)."""
+        from spotcore.upkeep import next_due_at  # the due instant depends on every rule with a clock in it
+
+        if self.aggregate is not self.before:
+            self.set_agent(due_at=next_due_at(self.aggregate, self.now), updated_at=self.now)
+            check(self.aggregate)
+            _check_version(self.before, self.aggregate)
+        return Outcome(before=self.before, after=self.aggregate, events=tuple(self.events), answer=answer)
+
+
+def _check_version(before: Aggregate | None, after: Aggregate) -> None:
+    if before is None:
+        return
+    step = after.agent.config_version - before.agent.config_version
+    if step != (after.agent.config != before.agent.config):
+        raise InvariantViolated("I6: the config version grows by exactly one per effective change")
+
+
+_HOME: Mapping[type, tuple[str, Callable[[Any], str]]] = {
+    Instance: ("instances", lambda row: row.instance_id),
+    Replica: ("replicas", lambda row: row.replica_id),
+    Command: ("commands", lambda row: row.command_id),
+    Incident: ("incidents", lambda row: row.incident_id),
+    Switch: ("switches", lambda row: row.switch_id),
+}

@@ -1,0 +1,18 @@
+"""Instants: aware, UTC, handed in (GR-5). The core never asks what time it is."""
+
+from datetime import UTC, datetime
+
+from spotcore.errors import ValidationFailed
+
+
+def require_utc(at: datetime) -> datetime:
+    """``at`` in UTC; ``ValidationFailed`` when it carries no offset (GR-5)."""
+    if at.tzinfo is None:
+        raise ValidationFailed("a naive datetime reached the core; attach UTC at the edge", at=["no offset"])
+    return at.astimezone(UTC)
+
+
+def earliest(*instants: datetime | None) -> datetime | None:
+    """The first of the known instants, None when none is known."""
+    known = [at for at in instants if at is not None]
+    return min(known) if known else None

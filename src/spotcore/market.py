@@ -1,0 +1,84 @@
+"""What is known about prices, risk and boot times when a rule runs: a frozen value, never a look-up (5.2, GR-7)."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final
+
+from attrs import field, frozen
+
+FRESH_FOR: Final = timedelta(minutes=10)  # Z15
+SHOWN_FOR: Final = timedelta(minutes=60)  # GF-4, SV-4
+
+
+class PriceQuality(StrEnum):
+    """How a price is known; only a measured one may drive a switch."""
+
+    MEASURED = "measured"
+    FILLED = "filled"
+    EXPIRED = "expired"
+
+
+@frozen(kw_only=True)
+class SpotQuote:
+    """The latest known spot price of a pool, $/h."""
+
+    pool_id: str
+    price: Decimal
+    observed_at: datetime
+    quality: PriceQuality = PriceQuality.MEASURED
+    confidence: Decimal = Decimal("1.00")
+
+    def is_fresh(self, now: datetime) -> bool:
+        """True while it may drive a switch (Z15): measured, confidence ≥ 0.95, at most 10 minutes old."""
+        return (
+            self.quality is PriceQuality.MEASURED
+            and self.confidence >= Decimal("0.95")
+            and now - self.observed_at <= FRESH_FOR
+        )
+
+
+@frozen(kw_only=True)
+class OndemandQuote:
+    """The on-demand price of a type in a region, $/h. A flagged one is no basis for a decision (DQ-8)."""
+
+    price: Decimal
+    observed_at: datetime
+    flagged: bool = False
+
+
+@frozen(kw_only=True)
+class PoolRecord:
+    """What the fleet has seen of one pool; counts are over all clients, never who (4.3)."""
+
+    pool_id: str
+    incidents_7d: int = 0
+    first_observed_at: datetime | None = None
+    recent_prices: tuple[Decimal, ...] = ()  # the last 10 measured buckets, oldest first
+    boot_seconds: Decimal | None = None  # mean boot time
+    boot_samples: int = 0
+    own_open_incident: bool = False  # an open incident of this client in the pool (4.4)
+    open_incident: bool = False  # an open incident of anybody (Z20)
+
+
+@frozen(kw_only=True)
+class Market:
+    """Prices and records for one instance type in one region. Empty is valid: emergencies need none of it (5.2)."""
+
+    spot: Mapping[str, SpotQuote] = field(factory=dict)
+    ondemand: OndemandQuote | None = None
+    pools: Mapping[str, PoolRecord] = field(factory=dict)  # every known pool of the type and region
+    known: bool = True  # False: it could not be read
+
+    def spot_price(self, pool_id: str | None, now: datetime) -> Decimal | None:
+        """The pool's price for display and records: at most 60 minutes old, else None (GF-4)."""
+        quote = self.spot.get(pool_id) if pool_id else None
+        return quote.price if quote and now - quote.observed_at <= SHOWN_FOR else None
+
+    def ondemand_price(self) -> Decimal | None:
+        """The on-demand price, None when unknown or flagged (DQ-8)."""
+        return self.ondemand.price if self.ondemand and not self.ondemand.flagged else None
+
+
+UNKNOWN_MARKET: Final = Market(known=False)

@@ -1,0 +1,247 @@
+"""Storage: one transaction at a time, one agent locked in it (GR-1). Reads for screens have their own port."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+from attrs import frozen
+
+from spotcore.aggregate import Aggregate
+from spotcore.change import Outcome
+from spotcore.clients import Client
+from spotcore.decisions import DecisionRecord
+from spotcore.events import Event
+from spotcore.ids import AgentId, ClientId
+from spotcore.market import Market
+from spotcore.prices import PriceReport
+
+
+@frozen(kw_only=True)
+class Keys:
+    """Rows a call names, so that storage brings them along even when they ended long ago."""
+
+    cloud_ids: tuple[str, ...] = ()
+    instance_ids: tuple[str, ...] = ()
+    replica_ids: tuple[str, ...] = ()
+    command_ids: tuple[str, ...] = ()  # command ids or request ids
+
+
+@frozen(kw_only=True)
+class MachineBinding:
+    """Who a cloud machine belongs to, over all clients (RG-9)."""
+
+    client_id: ClientId
+    agent_id: AgentId
+    instance_id: str
+    cloud_id: str
+    is_terminal: bool
+    status: str
+    agent_life: str
+
+
+@frozen(kw_only=True)
+class TokenRecord:
+    """A stored credential: look-up hash, last four characters, sealed copy or None (CL-2). Never the clear text."""
+
+    token_hash: str
+    hint: str
+    sealed: bytes | None
+    client_id: ClientId | None  # None: an admin token
+    created_at: datetime
+    expires_at: datetime | None = None  # CL-3: end of the grace
+
+
+@frozen(kw_only=True)
+class Credential:
+    """What a token opens now."""
+
+    client: Client | None  # None: admin
+    is_admin: bool = False
+
+
+class ClientStore(Protocol):
+    """Clients and tokens. ``lock`` holds the client's row until the transaction ends; take it before any agent's."""
+
+    def lock(self, client_id: ClientId) -> Client:
+        """The client, its row locked. Raises ``NotFound``; deleted clients are found (their history stays)."""
+        ...
+
+    def get(self, client_id: ClientId) -> Client:
+        """The client without a lock. Raises ``NotFound``."""
+        ...
+
+    def add(self, client: Client) -> None:
+        """A new client. Raises ``ClientExists`` or ``DuplicateEmail`` when a client that is not deleted has the name or
+        address (compared case-insensitively)."""
+        ...
+
+    def put(self, client: Client) -> None:
+        """Store the changed client. Never touches ``total_savings``: that column has one writer, ``AgentStore.save``."""
+        ...
+
+    def add_token(self, token: TokenRecord) -> None: ...
+
+    def end_tokens(self, client_id: ClientId, at: datetime) -> None:
+        """All unexpired tokens of the client end at ``at`` (now, or after a grace, CL-3)."""
+        ...
+
+    def current_token(self, client_id: ClientId) -> TokenRecord | None:
+        """The newest token of the client that has not ended."""
+        ...
+
+    def agent_ids(self, client_id: ClientId) -> Sequence[AgentId]:
+        """Ids of the client's agents that are not deleted."""
+        ...
+
+
+class AgentStore(Protocol):
+    """Agent aggregates. ``lock`` waits at most the lock timeout (1 s, tried twice), then raises ``StateConflict``."""
+
+    def lock(self, client_id: ClientId, agent_id: AgentId, keys: Keys = Keys()) -> Aggregate:
+        """The aggregate, its agent row locked until the transaction ends. Raises ``NotFound``, also for another client's
+        (GR-8). Deleted agents are found; rules decide what they may still do."""
+        ...
+
+    def get(self, client_id: ClientId, agent_id: AgentId, keys: Keys = Keys()) -> Aggregate:
+        """As ``lock`` but without a lock: for answers that change nothing."""
+        ...
+
+    def exists_elsewhere(self, client_id: ClientId, agent_id: AgentId) -> bool:
+        """True when another client has a not deleted agent of that id (E26)."""
+        ...
+
+    def find_logical(self, client_id: ClientId, logical_agent_id: str) -> AgentId | None:
+        """The agent of that name that is not deleted (I13)."""
+        ...
+
+    def bindings(self, cloud_id: str) -> Sequence[MachineBinding]:
+        """Every row of a cloud machine over all clients, those that are not terminal first, then newest first."""
+        ...
+
+    def find_by_launch(self, client_id: ClientId, token: str) -> AgentId | None:
+        """The agent of this client whose open launch carries the token: a replica id or a request id (RG-5)."""
+        ...
+
+    def find_by_instance(self, client_id: ClientId | None, instance_id: str) -> tuple[ClientId, AgentId] | None:
+        """The agent of a machine named by our id, its cloud id or a placeholder word; None when unknown or another
+        client's. ``client_id`` None searches all (admin)."""
+        ...
+
+    def find_owner(self, agent_id: AgentId) -> ClientId | None:
+        """The client of an agent, for admin calls."""
+        ...
+
+    def count(self, client_id: ClientId) -> tuple[int, int]:
+        """How many agents that are not deleted, and how many active machines, the client has (CL-4)."""
+        ...
+
+    def save(self, outcome: Outcome) -> None:
+        """Write every row that differs, the events as audit rows, their notifications and the outbox, and add the
+        difference of ``client.total_savings``. Raises the ``SpotError`` a violated constraint maps to."""
+        ...
+
+    def due(self, now: datetime, limit: int) -> Sequence[tuple[ClientId, AgentId]]:
+        """Agents for which time alone may have changed something: ``due_at`` reached, or online without a heartbeat for
+        120 s. Oldest first. No locks."""
+        ...
+
+    def undecided(self, now: datetime, older_than: datetime, limit: int) -> Sequence[tuple[ClientId, AgentId]]:
+        """Live agents with a primary whose last decision is older than ``older_than`` (Z34)."""
+        ...
+
+
+class PriceStore(Protocol):
+    """Observations and buckets (section 8), and the market a rule is shown."""
+
+    def record(self, report: PriceReport) -> None:
+        """Append raw observations (the same submission again is a no-op, DQ-3) and bring buckets to the best of all
+        submissions at once (DQ-4, DQ-6)."""
+        ...
+
+    def market(self, client_id: ClientId, instance_type: str | None, region: str | None, now: datetime) -> Market:
+        """Quotes and records of every pool of the type and region; a client's own fresh observations come first (2.3)."""
+        ...
+
+    def last_unflagged_ondemand(self, client_id: ClientId, instance_type: str, region: str) -> Decimal | None:
+        """For judging a suspicious on-demand price (DQ-8)."""
+        ...
+
+
+class DecisionLog(Protocol):
+    """Decisions with their snapshots, kept 30 days."""
+
+    def add(self, record: DecisionRecord) -> None: ...
+
+    def recent(self, client_id: ClientId, agent_id: AgentId, limit: int) -> Sequence[DecisionRecord]:
+        """Newest first."""
+        ...
+
+
+@frozen(kw_only=True)
+class StoredAnswer:
+    """The first answer to an idempotency key (ID-1)."""
+
+    body_hash: str
+    status: int | None  # None: still running
+    body: bytes | None
+
+
+class IdempotencyStore(Protocol):
+    """Keys of people's calls (4.8). The row is inserted before the work, in the same transaction (ID-4)."""
+
+    def claim(self, scope: str, key: str, body_hash: str, now: datetime) -> StoredAnswer | None:
+        """None when the key is ours now; else the stored answer. Waits at most the lock timeout for a running first
+        call, then raises ``DuplicateRequest``."""
+        ...
+
+    def complete(self, scope: str, key: str, status: int, body: bytes) -> None: ...
+
+
+class AuditLog(Protocol):
+    """Events of things that are not one agent's: clients, tokens, credentials."""
+
+    def add(self, events: Sequence[Event]) -> None:
+        """Audit rows, notifications and outbox entries, as ``AgentStore.save`` writes them."""
+        ...
+
+
+class UnitOfWork(Protocol):
+    """Everything one transaction can reach."""
+
+    @property
+    def clients(self) -> ClientStore: ...
+    @property
+    def agents(self) -> AgentStore: ...
+    @property
+    def prices(self) -> PriceStore: ...
+    @property
+    def decisions(self) -> DecisionLog: ...
+    @property
+    def idempotency(self) -> IdempotencyStore: ...
+    @property
+    def audit(self) -> AuditLog: ...
+    def savepoint(self) -> AbstractContextManager[None]:
+        """What happens inside is undone alone when it raises; the transaction goes on."""
+        ...
+
+
+class Transactions(Protocol):
+    """Normal exit commits, an exception rolls back; nothing else commits. ``urgent`` uses the connections kept for
+    emergencies (design 3). Raises ``Unavailable`` when storage cannot be reached."""
+
+    def __call__(self, *, urgent: bool = False) -> AbstractContextManager[UnitOfWork]: ...
+
+
+class Credentials(Protocol):
+    """Token look-up, without a transaction of the caller's."""
+
+    def find(self, token_hash: str, now: datetime) -> Credential | None:
+        """What the token opens now, None when unknown or ended. A deleted client's token is found while an agent of it is
+        still retiring (CL-6, Z25)."""
+        ...
+
+    def touch(self, client_id: ClientId, now: datetime) -> None:
+        """Remember when the client was last heard; coarse, and never per heartbeat."""
+        ...
