@@ -1,4 +1,4 @@
-"""The agent builds in the field, told apart by what they send (http-api 3.5), and what each can be asked to do (Z27)."""
+"""The agent builds in the field, told apart by what they send (http-api 3.5), and what each can be asked (Z27)."""
 
 from enum import StrEnum
 from typing import Final

@@ -1,7 +1,7 @@
 """A change in the making: the aggregate as it will be, and the events that say why.
 
-Rules are functions that take a ``Change`` and move it on; ``outcome()`` seals it. From outside every decision is a pure
-function ``(aggregate, input, now) → Outcome``: a Change lives inside one decision only and touches nothing else.
+Rules are functions that take a ``Change`` and move it on; ``upkeep.decide`` runs one and seals it. From outside every
+decision is a pure function ``(aggregate, input, now) → Outcome``: a Change lives inside one decision only.
 """
 
 from collections.abc import Callable, Mapping
@@ -117,12 +117,10 @@ class Change:
         self.events.append(happened)
         return happened
 
-    def outcome(self, answer: Any = None) -> Outcome:
-        """The sealed decision, its invariants checked (GR-2) and its config version judged (I6)."""
-        from spotcore.upkeep import next_due_at  # the due instant depends on every rule with a clock in it
-
+    def seal(self, answer: Any, due_at: datetime | None) -> Outcome:
+        """The decision as a value, its invariants checked (GR-2) and its config version judged (I6)."""
         if self.aggregate is not self.before:
-            self.set_agent(due_at=next_due_at(self.aggregate, self.now), updated_at=self.now)
+            self.set_agent(due_at=due_at)
             check(self.aggregate)
             _check_version(self.before, self.aggregate)
         return Outcome(before=self.before, after=self.aggregate, events=tuple(self.events), answer=answer)

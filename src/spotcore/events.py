@@ -1,4 +1,4 @@
-"""The one vocabulary of domain events, and what each becomes: an audit row, a notification, a live frame (section 10)."""
+"""The one vocabulary of domain events, and what each becomes: audit row, notification, live frame (section 10)."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta

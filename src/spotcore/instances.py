@@ -67,6 +67,7 @@ TRANSITIONS: Final[Mapping[tuple[InstanceStatus, InstanceEvent], InstanceStatus]
     (_S.RUNNING_REPLICA, _E.CONFIRM_END): _S.TERMINATED,  # RP-16: IN-8 and IN-10 in one transaction
     (_S.LAUNCHING, _E.CONFIRM_END): _S.TERMINATED,  # SW-9: IN-4 for a machine that has ended already
     **{(state, _E.RELEASE): _S.RELEASED for state in RUNNING},  # IN-12
+    (_S.TERMINATING, _E.RELEASE): _S.RELEASED,  # AG-9: its agent is deleted after 24 h without a confirmation
 }
 
 
@@ -113,6 +114,7 @@ class Instance:
     inferred: bool = False  # RG-6
     end_asserted: bool = False  # ended by AWS's own deadline, not by a confirmation
     reminded_at: datetime | None = None  # IN-24
+    drift: str | None = None  # what its agent says and the record does not (AG-3)
 
     def __attrs_post_init__(self) -> None:
         if self.cloud_id is not None and not is_cloud_id(self.cloud_id):

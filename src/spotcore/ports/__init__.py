@@ -1,1 +1,1 @@
-"""What the core needs from outside, as small protocols. Adapters are held to them by the type checker and one contract suite."""
+"""What the core needs from outside, as small protocols; the type checker and one contract suite hold adapters to them."""

@@ -8,7 +8,9 @@ from typing import Protocol
 
 from attrs import frozen
 
+from spotcore.agents import Life
 from spotcore.aggregate import Aggregate
+from spotcore.builds import Build
 from spotcore.change import Outcome
 from spotcore.clients import Client
 from spotcore.decisions import DecisionRecord
@@ -78,7 +80,7 @@ class ClientStore(Protocol):
         ...
 
     def put(self, client: Client) -> None:
-        """Store the changed client. Never touches ``total_savings``: that column has one writer, ``AgentStore.save``."""
+        """Store the changed client, ``total_savings`` excepted: that column has one writer, ``AgentStore.save``."""
         ...
 
     def add_token(self, token: TokenRecord) -> None: ...
@@ -96,16 +98,31 @@ class ClientStore(Protocol):
         ...
 
 
+@frozen(kw_only=True)
+class PollView:
+    """What a command poll needs when there is nothing to hand out, which is nearly always (design 3)."""
+
+    life: Life
+    build: Build
+    able_since_registration: bool
+    has_open_commands: bool
+
+
 class AgentStore(Protocol):
     """Agent aggregates. ``lock`` waits at most the lock timeout (1 s, tried twice), then raises ``StateConflict``."""
 
     def lock(self, client_id: ClientId, agent_id: AgentId, keys: Keys = Keys()) -> Aggregate:
-        """The aggregate, its agent row locked until the transaction ends. Raises ``NotFound``, also for another client's
-        (GR-8). Deleted agents are found; rules decide what they may still do."""
+        """The aggregate, its agent row locked until the transaction ends.
+
+        Raises ``NotFound``, also for another client's (GR-8). Deleted agents are found; rules decide what they may do."""
         ...
 
     def get(self, client_id: ClientId, agent_id: AgentId, keys: Keys = Keys()) -> Aggregate:
         """As ``lock`` but without a lock: for answers that change nothing."""
+        ...
+
+    def poll(self, client_id: ClientId, agent_id: AgentId) -> PollView:
+        """One cheap statement, no lock. Raises ``NotFound``."""
         ...
 
     def exists_elsewhere(self, client_id: ClientId, agent_id: AgentId) -> bool:
@@ -161,7 +178,7 @@ class PriceStore(Protocol):
         ...
 
     def market(self, client_id: ClientId, instance_type: str | None, region: str | None, now: datetime) -> Market:
-        """Quotes and records of every pool of the type and region; a client's own fresh observations come first (2.3)."""
+        """Quotes and records of every pool of the type and region; the client's own fresh observations come first."""
         ...
 
     def last_unflagged_ondemand(self, client_id: ClientId, instance_type: str, region: str) -> Decimal | None:
@@ -238,8 +255,9 @@ class Credentials(Protocol):
     """Token look-up, without a transaction of the caller's."""
 
     def find(self, token_hash: str, now: datetime) -> Credential | None:
-        """What the token opens now, None when unknown or ended. A deleted client's token is found while an agent of it is
-        still retiring (CL-6, Z25)."""
+        """What the token opens now, None when unknown or ended.
+
+        A deleted client's token is found while an agent of it is still retiring (CL-6, Z25)."""
         ...
 
     def touch(self, client_id: ClientId, now: datetime) -> None:

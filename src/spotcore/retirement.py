@@ -1,0 +1,68 @@
+"""Deleting an agent (AG-9): everything it holds is wound down, its machine keeps running and is no longer ours."""
+
+from datetime import timedelta
+
+from spotcore import dispatch, endings, modes, roles, standby
+from spotcore.agents import RETIREMENT_LIMIT, Life
+from spotcore.change import Change
+from spotcore.commands import CommandKind, Origin
+from spotcore.config import ConfigChange
+from spotcore.events import EventKind
+from spotcore.incidents import IncidentEvent
+from spotcore.incidents import moved as incident_moved
+from spotcore.instances import InstanceEvent, InstanceStatus, moved
+from spotcore.replicas import ReplicaEnd
+
+ALL_MODES_OFF = ConfigChange(wanted={"enabled": False, "auto_switch_enabled": False, "manual_replica_enabled": False})
+
+
+def retire(change: Change) -> None:
+    """``live`` → ``retiring``: modes off, orders cancelled, replicas ended, the primary released. Again: no effect."""
+    if change.agent.life is not Life.LIVE:
+        return
+    modern = change.agent.abilities.modern
+    change.set_agent(life=Life.RETIRING, retiring_at=change.now)
+    modes.apply(change, ALL_MODES_OFF)
+    for command in change.aggregate.open_commands:
+        if command.kind is not CommandKind.TERMINATE:
+            dispatch.cancel(change, command, "the agent was deleted")
+    live = change.aggregate.live_replica
+    if live is not None:
+        standby.end(change, live, ReplicaEnd.AGENT_DELETED)
+    for instance in change.aggregate.instances.values():
+        if instance.status is InstanceStatus.LAUNCHING and instance.bound_command_id is not None:
+            endings.begin_end(change, instance, endings.EndReason.MANUAL_TERMINATE, "its agent was deleted")
+        elif instance.status is InstanceStatus.LAUNCHING:
+            standby.give_up_launch(change, instance)
+    primary = change.aggregate.primary
+    if primary is not None:
+        roles.lose_primary(change)
+        change.put(moved(primary, InstanceEvent.RELEASE, change.now))  # IN-12: never on a terminate list
+    for incident in change.aggregate.open_incidents:
+        change.put(incident_moved(incident, IncidentEvent.RESOLVE, change.now))
+    change.set_agent(no_primary_since=None)
+    change.event(
+        EventKind.AGENT_DELETED, instance=primary, old_status="online", new_status="deleted", agent_status="retiring"
+    )
+    if modern:
+        dispatch.queue(change, CommandKind.SELF_DESTRUCT, Origin.RETIREMENT)
+
+
+def finish(change: Change) -> None:
+    """``retiring`` → ``deleted`` once nothing of it stands and nothing is open, or after 24 h (AG-9)."""
+    agent = change.agent
+    if agent.life is not Life.RETIRING or agent.retiring_at is None:
+        return
+    standing = [row for row in change.aggregate.instances.values() if not row.is_terminal]
+    over = change.now - agent.retiring_at >= RETIREMENT_LIMIT
+    if not over and (standing or change.aggregate.open_commands):
+        return
+    for command in change.aggregate.open_commands:
+        dispatch.cancel(change, command, "the agent is deleted")
+    for instance in standing:
+        if instance.status is InstanceStatus.LAUNCHING:
+            endings.launch_ended(change, instance)
+        else:
+            change.put(moved(instance, InstanceEvent.RELEASE, change.now))
+    change.set_agent(life=Life.DELETED, deleted_at=change.now)
+    change.event(EventKind.AGENT_RETIRED, waited_seconds=round((change.now - agent.retiring_at) / timedelta(seconds=1)))
