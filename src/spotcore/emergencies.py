@@ -1,7 +1,7 @@
 """Interruption signals and failover (section 5). Needs nothing but the aggregate: no model, no queue, no price.
 
-``signal`` judges one notice; ``pursue`` drives every open termination on, and runs at the end of each decision, so that a
-promotion happens in the very transaction that made it possible.
+``signal`` judges one notice; ``pursue`` drives every open termination on, and runs at the end of each decision, so that
+a promotion happens in the very transaction that made it possible.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 
 from spotcore import dispatch, endings, placement, risk, roles, standby, switching
 from spotcore.change import Change
-from spotcore.commands import CommandKind, CommandState, Origin
+from spotcore.commands import Command, CommandKind, CommandState, Origin
 from spotcore.events import EventKind, Level
 from spotcore.ids import CloudId, IncidentId, InstanceId, ReplicaId
 from spotcore.incidents import (
@@ -73,9 +73,9 @@ def signal(change: Change, notice: Signal) -> SignalAnswer:
     stored = _finished_failover(change, machine, notice)
     if stored is not None:
         return stored
-    deadline, odd = (
-        clamped_deadline(notice.deadline, change.now) if notice.severity is Severity.TERMINATION else (None, False)
-    )
+    deadline, odd = None, False
+    if notice.severity is Severity.TERMINATION:
+        deadline, odd = clamped_deadline(notice.deadline, change.now)
     if machine.is_primary:
         incident, duplicate = _opened(change, machine, notice, deadline, odd)
         return evolve(_on_primary(change, incident, notice), duplicate=duplicate)
@@ -188,8 +188,8 @@ def _opened(
     if rises:
         change.put(evolve(primary, notice_deadline=incident.deadline))
         change.event(
-            EventKind.TERMINATION_NOTICE, instance=primary, incident_id=incident.incident_id, deadline=incident.deadline,
-            event_type="termination_notice", action="detected",
+            EventKind.TERMINATION_NOTICE, instance=primary, incident_id=incident.incident_id,
+            deadline=incident.deadline, event_type="termination_notice", action="detected",
         )  # fmt: skip
     elif known is None:
         change.event(EventKind.REBALANCE_RECOMMENDATION, instance=primary, incident_id=incident.incident_id)
@@ -224,16 +224,18 @@ def _clear_the_way(change: Change, incident: Incident) -> None:
         else:
             _adopt_launch(change, incident)
     for command in change.aggregate.open_commands:
-        if (
-            command.is_role_changing
-            and command.origin is not Origin.EMERGENCY
-            and not _feeds_replica(change, command.target_instance_id)
-        ):
+        if _overtaken(change, command):
             dispatch.cancel(change, command, "a termination notice overtook it")
             target = change.aggregate.instances.get(command.target_instance_id) if command.target_instance_id else None
             pending = command.state is CommandState.PENDING
             if command.kind is CommandKind.LAUNCH and target is not None and pending:
                 endings.launch_ended(change, target)
+
+
+def _overtaken(change: Change, command: Command) -> bool:
+    """An open role change that is not the emergency's own, and does not bring the machine the emergency waits for."""
+    planned = command.is_role_changing and command.origin is not Origin.EMERGENCY
+    return planned and not _feeds_replica(change, command.target_instance_id)
 
 
 def _feeds_replica(change: Change, instance_id: InstanceId | None) -> bool:
@@ -376,7 +378,8 @@ def standing(change: Change, incident: Incident) -> SignalAnswer:
         started = incident.outcome is Outcome.LAUNCH
         return SignalAnswer(
             outcome=Outcome.LAUNCH if started else Outcome.PROMOTION_PENDING,
-            incident=incident, replica=live, replica_instance=machine, snapshot_required=True, reason="replica_launching",
+            incident=incident, replica=live, replica_instance=machine, snapshot_required=True,
+            reason="replica_launching",
         )  # fmt: skip
     return SignalAnswer(
         outcome=Outcome.PROMOTION_PENDING, incident=incident, replica=live, replica_instance=machine,
@@ -385,7 +388,7 @@ def standing(change: Change, incident: Incident) -> SignalAnswer:
 
 
 def pursue(change: Change, *, exclude_zones: Sequence[str] = (), preferred_zones: Sequence[str] = ()) -> None:
-    """Drive the open failover on: promote as soon as it is possible, else see that a replacement is on its way (5.4)."""
+    """Drive the open failover on: promote as soon as possible, else see that a replacement is on its way (5.4)."""
     incident = change.aggregate.open_failover
     if not change.agent.is_live:
         return
@@ -445,9 +448,10 @@ def _fail_over(change: Change, incident: Incident, replica: Replica) -> None:
 def _fill_vacancy(change: Change) -> None:
     """Nobody serves and a replica is ready: there is nobody to share the role with, so it takes it at once."""
     live = change.aggregate.live_replica
-    if change.aggregate.primary is None and live is not None and live.state is ReplicaState.READY:
-        if standby.can_take_over(change, live):
-            standby.promote(change, live, SwitchTrigger.EMERGENCY, reason="the agent had no primary")
+    if change.aggregate.primary is not None or live is None or live.state is not ReplicaState.READY:
+        return
+    if standby.can_take_over(change, live):
+        standby.promote(change, live, SwitchTrigger.EMERGENCY, reason="the agent had no primary")
 
 
 def _may_attempt(change: Change, incident: Incident) -> bool:

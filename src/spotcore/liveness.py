@@ -245,7 +245,7 @@ def answer(change: Change, role: str, config: AgentConfig) -> HeartbeatAnswer:
 
 
 def lagging(change: Change) -> None:
-    """CV-8: an agent that says which config it applied, and is behind for more than 5 minutes: one warning a version."""
+    """CV-8: an agent that says which config it applied, and is behind for > 5 minutes: one warning a version."""
     agent = change.agent
     change.set_agent(config_lag_warned=agent.config_version)
     change.event(

@@ -18,7 +18,7 @@ from spotcore.replicas import ReplicaEnd, ReplicaKind
 def apply(change: Change, wanted: ConfigChange, *, kind: EventKind = EventKind.AGENT_CONFIG_UPDATED) -> AgentConfig:
     """The stored settings after the change (MX-12). +1 on the version exactly when something differs (CV-1).
 
-    Raises ``ConfigConflict`` when ``expected_version`` is given and not current (CV-7), and what ``config.changed`` does.
+    Raises ``ConfigConflict`` when ``expected_version`` is given and not current (CV-7), else as ``config.changed``.
     """
     before = change.agent.config
     if wanted.expected_version is not None and wanted.expected_version != change.agent.config_version:

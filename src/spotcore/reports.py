@@ -57,10 +57,10 @@ def _note_late(change: Change, command: Command, report: CommandReport) -> None:
         change.put(evolve(command, notes=(*command.notes, f"late {word}: {report.message or ''}".strip(": "))))
         change.event(EventKind.COMMAND_NOTED, command_id=command.command_id, said=word)
     if report.machine is not None and command.kind is CommandKind.LAUNCH:
-        _late_machine(change, command, report.machine)
+        _late_machine(change, report.machine)
 
 
-def _late_machine(change: Change, command: Command, facts: MachineFacts) -> None:
+def _late_machine(change: Change, facts: MachineFacts) -> None:
     """A machine of a launch that was given up: nobody owns it, so it is to end (CM-6)."""
     if change.aggregate.machine(facts.cloud_id) is None:
         standby.stray(change, facts, "its launch had been given up")

@@ -1,7 +1,7 @@
 """Time, and what follows from every change.
 
-``decide`` is the one way to a decision: it runs a rule on a Change, lets consequences settle, and seals the outcome with
-the instant at which time alone may change something next. The tick of a job is a decision whose rule is ``pass_time``.
+``decide`` is the one way to a decision: it runs a rule on a Change, lets consequences settle, and seals the outcome
+with the instant at which time alone may change something next. A job's tick is a decision with the rule ``pass_time``.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ from spotcore.replicas import SILENCE_TIMEOUT, SYNC_TIMEOUT, Replica, ReplicaEnd
 from spotcore.switches import SwitchTrigger
 
 Rule = Callable[[Change], Any]
-MAX_ROUNDS = 12  # far more than any chain of consequences has links
+MAX_ROUNDS = 200  # far more than any chain of consequences has links
 
 
 def decide(
@@ -53,19 +53,13 @@ def pass_time(change: Change) -> None:
     """Do all that is due by now. Late jobs lose nothing: every alarm is derived from state (JB-3, JB-5)."""
     done: set[tuple[str, str]] = set()
     for _ in range(MAX_ROUNDS):
-        ringing = [
-            alarm
-            for alarm in alarms(change.aggregate)
-            if alarm.at <= change.now and (alarm.name, alarm.key) not in done
-        ]
+        due = [alarm for alarm in alarms(change.aggregate) if alarm.at <= change.now]
+        ringing = [alarm for alarm in due if (alarm.name, alarm.key) not in done]
         if not ringing:
             return
-        for alarm in sorted(ringing, key=lambda one: one.at):
-            if (alarm.name, alarm.key) in done:
-                continue
-            done.add((alarm.name, alarm.key))
-            alarm.act(change)
-            break  # what is due may have changed
+        alarm = min(ringing, key=lambda one: one.at)  # one at a time: what is due may change with it
+        done.add((alarm.name, alarm.key))
+        alarm.act(change)
         settle(change)
 
 
@@ -146,15 +140,13 @@ def _agent_alarms(aggregate: Aggregate) -> Iterator[Alarm]:
     if agent.link is Link.ONLINE and agent.last_heartbeat_at is not None:
         silent = agent.last_heartbeat_at + timedelta(seconds=aggregate.heartbeat_timeout_seconds() + 0.001)
         yield Alarm(at=silent, name="offline", key="", act=_offline)  # AG-1
-    if agent.next_replica_at is not None and agent.config.manual_replica_enabled and aggregate.live_replica is None:
-        if aggregate.primary is not None and agent.abilities.can_launch_replica and not aggregate.client.is_suspended:
-            yield Alarm(at=agent.next_replica_at, name="replica", key="", act=manual_mode.reconcile)  # MR-4
-    loss = agent.config.failover_on_heartbeat_loss_seconds
-    live = aggregate.live_replica
-    if loss is not None and agent.last_heartbeat_at is not None and aggregate.primary is not None:
-        if live is not None and live.state is ReplicaState.READY:
-            at = agent.last_heartbeat_at + timedelta(seconds=max(loss, aggregate.heartbeat_timeout_seconds()))
-            yield Alarm(at=at, name="heartbeat_loss", key="", act=_heartbeat_loss)  # AG-5 B
+    if agent.next_replica_at is not None and manual_mode.wants_replica(aggregate):
+        yield Alarm(at=agent.next_replica_at, name="replica", key="", act=manual_mode.reconcile)  # MR-4
+    loss, live = agent.config.failover_on_heartbeat_loss_seconds, aggregate.live_replica
+    ready = live is not None and live.state is ReplicaState.READY and aggregate.primary is not None
+    if loss is not None and agent.last_heartbeat_at is not None and ready:
+        at = agent.last_heartbeat_at + timedelta(seconds=max(loss, aggregate.heartbeat_timeout_seconds()))
+        yield Alarm(at=at, name="heartbeat_loss", key="", act=_heartbeat_loss)  # AG-5 B
     behind = agent.config_version_applied is not None and agent.config_version_applied != agent.config_version
     if behind and agent.config_lag_warned != agent.config_version and agent.link is Link.ONLINE:
         since = agent.config_version_since or agent.registered_at
@@ -266,9 +258,8 @@ def _incident_alarms(aggregate: Aggregate, incident: Incident) -> Iterator[Alarm
     key = incident.incident_id
     if incident.severity is Severity.REBALANCE:
         if incident.promoted_at is None:
-            yield Alarm(
-                at=incident.last_signal_at + QUIET_AFTER, name="quiet", key=key, act=_with(key, emergencies.quiet)
-            )
+            at = incident.last_signal_at + QUIET_AFTER
+            yield Alarm(at=at, name="quiet", key=key, act=_with(key, emergencies.quiet))  # 5.3
         return
     if incident.promoted_at is not None or incident.deadline is None:
         return

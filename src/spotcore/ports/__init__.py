@@ -1,1 +1,1 @@
-"""What the core needs from outside, as small protocols; the type checker and one contract suite hold adapters to them."""
+"""What the core needs from outside, as small protocols; one contract suite holds every adapter to them."""

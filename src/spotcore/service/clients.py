@@ -1,0 +1,167 @@
+"""Clients and their tokens: E10…E14 and the operator's life-cycle commands (1.1)."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from attrs import frozen
+
+from spotcore import clients, retirement
+from spotcore.change import Change
+from spotcore.clients import Client, ClientStatus
+from spotcore.commands import Origin
+from spotcore.dispatch import WINDING_DOWN, cancel
+from spotcore.errors import NotFound, ValidationFailed
+from spotcore.events import CATALOGUE, Event, EventKind
+from spotcore.ids import AgentId, ClientId
+from spotcore.ports.storage import TokenRecord, UnitOfWork
+from spotcore.service.kernel import Caller, Kernel
+
+
+@frozen(kw_only=True)
+class IssuedToken:
+    """A clear token, shown once."""
+
+    client: Client
+    token: str
+
+
+@frozen(kw_only=True)
+class TokenView:
+    """E13: the clear token when read-back is on and this server's key opens it, else None; and its last four characters."""
+
+    client: Client
+    token: str | None
+    hint: str
+
+
+@frozen
+class Clients:
+    """Tenants: create, delete, suspend, resume; tokens: issue, rotate, read back."""
+
+    kernel: Kernel
+
+    def create(self, name: str, email: str | None = None, *, actor: str = "admin") -> IssuedToken:
+        """E10. Raises ``ValidationFailed``, ``ClientExists``, ``DuplicateEmail``."""
+        now = self.kernel.clock.now()
+        client = Client(
+            client_id=ClientId(self.kernel.identity.new_id()),
+            name=clients.valid_name(name),
+            email=clients.valid_email(email),
+            created_at=now,
+        )
+        with self.kernel.transactions() as uow:
+            uow.clients.add(client)
+            token = self._issue(uow, client.client_id, now)
+            uow.audit.add([self._event(EventKind.CLIENT_CREATED, client, now, actor, name=client.name)])
+        return IssuedToken(client=client, token=token)
+
+    def rotate(self, client_id: ClientId, grace: timedelta = timedelta(0), *, actor: str = "admin") -> IssuedToken:
+        """E12: a new token; the old ones end now, or after ``grace`` of at most a day (CL-3)."""
+        if not timedelta(0) <= grace <= clients.MAX_GRACE:
+            raise ValidationFailed("grace out of range", grace_seconds=["use 0 to 86400"])
+        now = self.kernel.clock.now()
+        with self.kernel.transactions() as uow:
+            client = self._existing(uow, client_id)
+            uow.clients.end_tokens(client_id, now + grace)
+            token = self._issue(uow, client_id, now)
+            ends = (now + grace).isoformat(timespec="seconds") if grace else "now"
+            uow.audit.add([self._event(EventKind.TOKEN_REGENERATED, client, now, actor, old_token_ends=ends)])
+        return IssuedToken(client=client, token=token)
+
+    def read_token(self, client_id: ClientId, *, actor: str = "admin") -> TokenView:
+        """E13, audited at every read (CL-2)."""
+        now = self.kernel.clock.now()
+        with self.kernel.transactions() as uow:
+            client = self._existing(uow, client_id)
+            record = uow.clients.current_token(client_id)
+            uow.audit.add([self._event(EventKind.TOKEN_VIEWED, client, now, actor)])
+        if record is None:
+            raise NotFound("the client has no token; issue one by rotating")
+        clear = self.kernel.identity.unseal(record.sealed) if record.sealed is not None else None
+        return TokenView(client=client, token=clear, hint=record.hint)
+
+    def delete(self, client_id: ClientId, *, actor: str = "admin") -> Client:
+        """E11, soft (CL-6): agents are retired one transaction each; repeating it finishes what was interrupted."""
+        now = self.kernel.clock.now()
+        with self.kernel.transactions() as uow:
+            before = uow.clients.lock(client_id)
+            client = clients.moved(before, ClientStatus.DELETED, now)
+            if client is not before:
+                uow.clients.put(client)
+                uow.audit.add([self._event(EventKind.CLIENT_DELETED, client, now, actor)])
+        self._each_agent(client_id, actor, retirement.retire)
+        return client
+
+    def suspend(self, client_id: ClientId, *, actor: str = "admin") -> Client:
+        """CL-5: optimisation stops, what an emergency needs goes on. Operator CLI alone."""
+        client = self._move(client_id, ClientStatus.SUSPENDED, EventKind.CLIENT_SUSPENDED, actor)
+        self._each_agent(client_id, actor, _cancel_planned)
+        return client
+
+    def resume(self, client_id: ClientId, *, actor: str = "admin") -> Client:
+        """The way back from ``suspend``."""
+        return self._move(client_id, ClientStatus.ACTIVE, EventKind.CLIENT_RESUMED, actor)
+
+    def get(self, client_id: ClientId) -> Client:
+        """The client, deleted ones too. Raises ``NotFound``."""
+        with self.kernel.transactions() as uow:
+            return uow.clients.get(client_id)
+
+    def _move(self, client_id: ClientId, status: ClientStatus, kind: EventKind, actor: str) -> Client:
+        now = self.kernel.clock.now()
+        with self.kernel.transactions() as uow:
+            before = uow.clients.lock(client_id)
+            client = clients.moved(before, status, now)
+            if client is not before:
+                uow.clients.put(client)
+                uow.audit.add([self._event(kind, client, now, actor)])
+        return client
+
+    def _each_agent(self, client_id: ClientId, actor: str, rule: Any) -> None:
+        with self.kernel.transactions() as uow:
+            agent_ids = list(uow.clients.agent_ids(client_id))
+        caller = Caller(client_id=client_id, actor=actor)
+        for agent_id in agent_ids:
+            self._one_agent(caller, agent_id, rule)
+
+    def _one_agent(self, caller: Caller, agent_id: AgentId, rule: Any) -> None:
+        try:
+            self.kernel.run(caller, agent_id, rule)
+        except NotFound:
+            return  # deleted in between
+
+    def _existing(self, uow: UnitOfWork, client_id: ClientId) -> Client:
+        client = uow.clients.lock(client_id)
+        if client.status is ClientStatus.DELETED:
+            raise NotFound("unknown client")
+        return client
+
+    def _issue(self, uow: UnitOfWork, client_id: ClientId, now: datetime) -> str:
+        token = self.kernel.identity.new_token()
+        uow.clients.add_token(
+            TokenRecord(
+                token_hash=self.kernel.identity.hash_token(token),
+                hint=token[-4:],
+                sealed=self.kernel.identity.seal(token),
+                client_id=client_id,
+                created_at=now,
+            )
+        )
+        return token
+
+    def _event(self, kind: EventKind, client: Client, now: datetime, actor: str, **facts: Any) -> Event:
+        return Event(
+            event_id=self.kernel.identity.new_id(),
+            kind=kind,
+            at=now,
+            client_id=client.client_id,
+            actor=actor,
+            level=CATALOGUE[kind].audit,
+            facts=facts,
+        )
+
+
+def _cancel_planned(change: Change) -> None:
+    for command in change.aggregate.open_commands:
+        if command.origin is not Origin.EMERGENCY and command.kind not in WINDING_DOWN:
+            cancel(change, command, "the client was suspended")

@@ -1,0 +1,163 @@
+"""Agents fetch commands and report results: E40, E41, E55, E56, E69…E73, E75."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from attrs import field, frozen
+
+from spotcore import dispatch, endings, reports, switching
+from spotcore.agents import Life
+from spotcore.builds import VERDICTS, Evidence
+from spotcore.change import Change
+from spotcore.commands import Command
+from spotcore.dispatch import Dialect
+from spotcore.endings import Listed
+from spotcore.errors import NotFound
+from spotcore.ids import AgentId, InstanceId
+from spotcore.instances import Instance
+from spotcore.liveness import observe
+from spotcore.ports.storage import Keys
+from spotcore.reports import CommandReport
+from spotcore.service.kernel import Caller, Kernel, require_live, require_not_deleted
+from spotcore.standby import MachineFacts
+from spotcore.switches import Switch
+from spotcore.switching import SwitchReport
+
+_EVIDENCE: Final[Mapping[Dialect, Evidence]] = {
+    Dialect.CLASSIC: Evidence.FETCHED_COMMANDS,
+    Dialect.MODERN: Evidence.MODERN_CALL,
+}
+
+
+@frozen(kw_only=True)
+class HandedOut:
+    """Commands under lease, with the words the wire needs for their machines."""
+
+    commands: tuple[Command, ...] = ()
+    machines: Mapping[InstanceId, Instance] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class TerminateList:
+    """E55 (IN-25)."""
+
+    entries: tuple[Listed, ...]
+    auto_terminate_enabled: bool
+    terminate_wait_seconds: int
+
+
+@frozen
+class Commands:
+    """Hand-out and results."""
+
+    kernel: Kernel
+
+    def fetch(self, caller: Caller, agent_id: AgentId, dialect: Dialect) -> HandedOut:
+        """What the agent is to do now, leased to it (CM-4). One cheap statement when there is nothing."""
+        evidence = _EVIDENCE[dialect]
+        with self.kernel.transactions() as uow:
+            view = uow.agents.poll(caller.client_id, agent_id)
+            if view.life is Life.DELETED:
+                raise NotFound("unknown agent")
+            known = view.build is VERDICTS.get(evidence, view.build) and view.able_since_registration
+            if known and not view.has_open_commands:
+                return HandedOut()
+
+            def rule(change: Change) -> HandedOut:
+                require_not_deleted(change)
+                observe(change, (evidence,))
+                handed = dispatch.hand_out(change, dialect)
+                return HandedOut(commands=handed, machines=dict(change.aggregate.instances))
+
+            answer = self.kernel.within(uow, caller, agent_id, rule)
+        assert isinstance(answer, HandedOut)
+        return answer
+
+    def result(
+        self, caller: Caller, agent_id: AgentId, report: CommandReport, evidence: tuple[Evidence, ...] = ()
+    ) -> Command | None:
+        """E70, E72, E73: the command after the report; None when no command of this agent has that id (CM-6)."""
+
+        def rule(change: Change) -> Command | None:
+            require_not_deleted(change)
+            observe(change, evidence)
+            return reports.command_result(change, report)
+
+        machine = (report.machine.cloud_id,) if report.machine else ()
+        keys = Keys(command_ids=(report.command,), cloud_ids=machine)
+        return self.kernel.run(caller, agent_id, rule, keys=keys, market=True)
+
+    def launched(
+        self, caller: Caller, agent_id: AgentId, temp_id: str, facts: MachineFacts, request_id: str | None
+    ) -> Instance:
+        """E40: the machine's row after the confirmation. Raises ``NotFound`` for an unknown temporary id."""
+
+        def rule(change: Change) -> Instance:
+            require_live(change)
+            observe(change, (Evidence.MODERN_CALL,))
+            return reports.launch_confirmed(change, temp_id, facts, request_id)
+
+        keys = Keys(
+            cloud_ids=(facts.cloud_id,), instance_ids=(temp_id,), command_ids=(request_id,) if request_id else ()
+        )
+        return self.kernel.run(caller, agent_id, rule, keys=keys, market=True)
+
+    def terminated(self, caller: Caller, agent_id: AgentId, cloud_id: str) -> Instance:
+        """E41: the machine's row after the confirmation. Raises ``NotFound``."""
+
+        def rule(change: Change) -> Instance:
+            require_not_deleted(change)
+            machine = change.aggregate.machine(cloud_id)
+            if machine is None:
+                raise NotFound("unknown instance")
+            return reports.machine_ended(change, machine)
+
+        return self.kernel.run(caller, agent_id, rule, keys=Keys(cloud_ids=(cloud_id,)), market=True)
+
+    def termination_result(
+        self, caller: Caller, agent_id: AgentId, cloud_id: str, success: bool, error: str | None
+    ) -> Instance:
+        """E56, result form. Raises ``NotFound``."""
+
+        def rule(change: Change) -> Instance:
+            require_not_deleted(change)
+            return reports.termination_result(change, cloud_id, success, error)
+
+        return self.kernel.run(caller, agent_id, rule, keys=Keys(cloud_ids=(cloud_id,)), market=True)
+
+    def terminate_list(self, caller: Caller, agent_id: AgentId) -> TerminateList:
+        """E55: re-judged at every call (I7); reading it changes nothing but what we know of the build."""
+
+        def rule(change: Change) -> TerminateList:
+            require_not_deleted(change)
+            observe(change, (Evidence.CLASSIC_CALL,))
+            entries = endings.terminate_list(change.aggregate, change.now)
+            explicit = any(entry.reason is not endings.EndReason.ZOMBIE_TIMEOUT for entry in entries)
+            config = change.agent.config
+            return TerminateList(
+                entries=entries,
+                auto_terminate_enabled=config.auto_terminate_enabled or explicit,
+                terminate_wait_seconds=config.terminate_wait_seconds,
+            )
+
+        return self.kernel.run(caller, agent_id, rule)
+
+    def switch_report(self, caller: Caller, agent_id: AgentId, report: SwitchReport) -> Switch:
+        """E75. Raises ``NotFound`` when a machine it names belongs to somebody else."""
+
+        def rule(change: Change) -> Switch:
+            require_live(change)
+            return switching.judge_report(change, report)
+
+        keys = Keys(
+            cloud_ids=(report.old.cloud_id, report.new.cloud_id),
+            command_ids=(report.command_id,) if report.command_id else (),
+        )
+        with self.kernel.transactions() as uow:
+            for cloud_id in (report.old.cloud_id, report.new.cloud_id):
+                owners = [row for row in uow.agents.bindings(cloud_id) if not row.is_terminal]
+                if any(row.client_id != caller.client_id for row in owners):
+                    raise NotFound("unknown instance")
+            answer = self.kernel.within(uow, caller, agent_id, rule, keys=keys, market=True)
+        assert isinstance(answer, Switch)
+        return answer

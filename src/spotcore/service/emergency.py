@@ -1,0 +1,57 @@
+"""Interruption signals: E51…E54, E56's notice form, E58, E59, and the status E57."""
+
+from attrs import frozen
+
+from spotcore import emergencies, reports
+from spotcore.agents import Life
+from spotcore.builds import Evidence
+from spotcore.change import Change
+from spotcore.emergencies import Signal, SignalAnswer
+from spotcore.errors import NotFound
+from spotcore.events import EventKind
+from spotcore.ids import AgentId
+from spotcore.liveness import go_offline, observe
+from spotcore.ports.storage import Keys
+from spotcore.service.kernel import Caller, Kernel, require_live
+
+
+@frozen
+class Emergency:
+    """The path that must work when nothing else does: one transaction on storage, no model, no queue (5.2)."""
+
+    kernel: Kernel
+
+    def signal(
+        self, caller: Caller, agent_id: AgentId, notice: Signal, evidence: tuple[Evidence, ...] = ()
+    ) -> SignalAnswer:
+        """Judge a notice and do what it asks before answering. Raises ``NotFound`` for an unknown agent alone, and for
+        one being deleted, whose notice is recorded (EM-17)."""
+
+        def rule(change: Change) -> SignalAnswer | NotFound:
+            if change.agent.life is not Life.LIVE:
+                change.event(EventKind.NOTICE_ON_STANDBY, machine=notice.cloud_id, severity=notice.severity.value)
+                return NotFound("unknown agent")
+            observe(change, evidence)
+            return emergencies.signal(change, notice)
+
+        keys = Keys(
+            cloud_ids=(notice.cloud_id,) if notice.cloud_id else (),
+            replica_ids=(notice.replica_id,) if notice.replica_id else (),
+        )
+        return self.kernel.run(caller, agent_id, rule, keys=keys, market=True, urgent=True)
+
+    def ended(self, caller: Caller, agent_id: AgentId, cloud_id: str | None, reason: str) -> None:
+        """E54, after the fact: the primary by default (IN-26), else the named machine is gone. Raises ``NotFound``."""
+
+        def rule(change: Change) -> None:
+            require_live(change)
+            machine = change.aggregate.machine(cloud_id) if cloud_id else change.aggregate.primary
+            if machine is None:
+                raise NotFound("unknown instance")
+            change.event(EventKind.INSTANCE_TERMINATED, instance=machine, reason=reason)
+            if machine.is_primary:
+                go_offline(change, "its machine was reported ended")
+            reports.machine_ended(change, machine)
+
+        keys = Keys(cloud_ids=(cloud_id,) if cloud_id else ())
+        self.kernel.run(caller, agent_id, rule, keys=keys, market=True, urgent=True)

@@ -1,0 +1,120 @@
+"""The frame every use case runs in: lock one agent, decide, save, commit; then answer or refuse."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TypeVar
+
+from attrs import frozen
+
+from spotcore import manual_mode, upkeep
+from spotcore.agents import Life
+from spotcore.aggregate import Aggregate
+from spotcore.change import Change
+from spotcore.errors import NotFound, SpotError
+from spotcore.ids import AgentId, ClientId
+from spotcore.market import UNKNOWN_MARKET, Market
+from spotcore.ports.storage import Keys, Transactions, UnitOfWork
+from spotcore.ports.world import Clock, Identity
+
+T = TypeVar("T")
+
+
+@frozen(kw_only=True)
+class Caller:
+    """Who asks: the acting client, and whether a person, an agent or the operator."""
+
+    client_id: ClientId
+    actor: str = "agent"  # agent | client | admin | system
+
+
+@frozen(kw_only=True)
+class Kernel:
+    """Collaborators of every use case."""
+
+    transactions: Transactions
+    clock: Clock
+    identity: Identity
+
+    def run(
+        self,
+        caller: Caller,
+        agent_id: AgentId,
+        rule: Callable[[Change], T | SpotError],
+        *,
+        keys: Keys = Keys(),
+        market: bool | None = None,
+        urgent: bool = False,
+    ) -> T:
+        """The rule's answer, after its outcome is committed. A refusal the rule returns as a value is committed first
+        (its audit row stays), then raised; one it raises rolls everything back.
+
+        ``market`` None loads prices only when a consequence may need them. ``urgent`` uses the emergency reserve.
+        """
+        with self.transactions(urgent=urgent) as uow:
+            answer = self.within(uow, caller, agent_id, rule, keys=keys, market=market)
+        if isinstance(answer, SpotError):
+            raise answer
+        return answer
+
+    def within(
+        self,
+        uow: UnitOfWork,
+        caller: Caller,
+        agent_id: AgentId,
+        rule: Callable[[Change], T | SpotError],
+        *,
+        keys: Keys = Keys(),
+        market: bool | None = None,
+    ) -> T | SpotError:
+        """As ``run`` inside a transaction of the caller's, which also commits."""
+        aggregate = uow.agents.lock(caller.client_id, agent_id, keys)
+        now = self.clock.now()
+        wanted = market if market is not None else may_need_market(aggregate, now)
+        known = self.market(uow, aggregate, now) if wanted else UNKNOWN_MARKET
+        outcome = upkeep.decide(aggregate, now, rule, actor=caller.actor, market=known)
+        if outcome.changed:
+            uow.agents.save(outcome)
+        answer: T | SpotError = outcome.answer
+        return answer
+
+    def read(self, caller: Caller, agent_id: AgentId, keys: Keys = Keys()) -> Aggregate:
+        """The aggregate without a lock, for answers that change nothing. Raises ``NotFound``."""
+        with self.transactions() as uow:
+            return uow.agents.get(caller.client_id, agent_id, keys)
+
+    def market(self, uow: UnitOfWork, aggregate: Aggregate, now: datetime) -> Market:
+        """Prices and records around the agent's machine; unknown, never an error: no emergency waits for a price (5.2)."""
+        primary = aggregate.primary
+        instance_type = primary.instance_type if primary else _last_type(aggregate)
+        try:
+            with uow.savepoint():
+                return uow.prices.market(aggregate.client.client_id, instance_type, aggregate.agent.region, now)
+        except SpotError:
+            return UNKNOWN_MARKET
+
+
+def _last_type(aggregate: Aggregate) -> str | None:
+    rows = [row for row in aggregate.instances.values() if row.instance_type]
+    return max(rows, key=lambda row: row.created_at).instance_type if rows else None
+
+
+def may_need_market(aggregate: Aggregate, now: datetime) -> bool:
+    """True when a consequence of any event may launch a machine or move the role."""
+    due = aggregate.agent.next_replica_at
+    return (
+        bool(aggregate.open_incidents)
+        or any(row.bound_command_id is not None for row in aggregate.instances.values())
+        or (manual_mode.wants_replica(aggregate) and (due is None or now >= due))
+    )
+
+
+def require_live(change: Change) -> None:
+    """``NotFound`` unless the agent is live: what a retiring one may still do is Z25."""
+    if change.agent.life is not Life.LIVE:
+        raise NotFound("unknown agent")
+
+
+def require_not_deleted(change: Change) -> None:
+    """``NotFound`` once the agent is deleted (Z25)."""
+    if change.agent.life is Life.DELETED:
+        raise NotFound("unknown agent")
