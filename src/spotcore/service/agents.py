@@ -44,7 +44,10 @@ class Agents:
     kernel: Kernel
 
     def register(self, caller: Caller, wanted: Registration) -> RegistrationAnswer:
-        """Judge a machine by RG-1…RG-9. Idempotent. Raises ``InstanceOwned``, ``LogicalAgentConflict``, ``LimitReached``."""
+        """Judge a machine by RG-1…RG-9. Idempotent.
+
+        Raises ``InstanceOwned``, ``LogicalAgentConflict``, ``LimitReached``.
+        """
         with self.kernel.transactions() as uow:
             answer = self._register(uow, caller, wanted)
         if isinstance(answer, SpotError):
@@ -123,7 +126,7 @@ class Agents:
         ``ConfigConflict``."""
 
         def rule(change: Change) -> ConfigAnswer:
-            require_live(change)
+            require_live(change.aggregate)
             modes.apply(change, wanted, kind=kind)
             return ConfigAnswer(
                 agent_id=agent_id,
@@ -165,7 +168,7 @@ class Agents:
         """E27. No failover follows (AG-5)."""
 
         def rule(change: Change) -> None:
-            require_live(change)
+            require_live(change.aggregate)
             liveness.shutdown(change, cloud_id)
 
         self.kernel.run(caller, agent_id, rule, keys=Keys(cloud_ids=(cloud_id,) if cloud_id else ()))
@@ -196,7 +199,7 @@ def _binding(bindings: Sequence[MachineBinding], caller: Caller, named: AgentId 
 
 
 def _registered_by_another(change: Change, bound: MachineBinding, wanted: Registration) -> bool:
-    """RG-9 inside one client: the machine registered itself under another name. One that its agent launched is Z22's."""
+    """RG-9 inside one client: the machine registered itself under another name. One an agent launched is Z22's."""
     row = change.aggregate.machine(wanted.cloud_id)
     if bound.is_terminal or row is None or change.agent.logical_agent_id == wanted.logical_agent_id:
         return False

@@ -27,7 +27,7 @@ class IssuedToken:
 
 @frozen(kw_only=True)
 class TokenView:
-    """E13: the clear token when read-back is on and this server's key opens it, else None; and its last four characters."""
+    """E13: the clear token when read-back is on and this server's key opens it, else None; and its last characters."""
 
     client: Client
     token: str | None

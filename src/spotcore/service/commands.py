@@ -64,7 +64,7 @@ class Commands:
                 return HandedOut()
 
             def rule(change: Change) -> HandedOut:
-                require_not_deleted(change)
+                require_not_deleted(change.aggregate)
                 observe(change, (evidence,))
                 handed = dispatch.hand_out(change, dialect)
                 return HandedOut(commands=handed, machines=dict(change.aggregate.instances))
@@ -79,7 +79,7 @@ class Commands:
         """E70, E72, E73: the command after the report; None when no command of this agent has that id (CM-6)."""
 
         def rule(change: Change) -> Command | None:
-            require_not_deleted(change)
+            require_not_deleted(change.aggregate)
             observe(change, evidence)
             return reports.command_result(change, report)
 
@@ -93,7 +93,7 @@ class Commands:
         """E40: the machine's row after the confirmation. Raises ``NotFound`` for an unknown temporary id."""
 
         def rule(change: Change) -> Instance:
-            require_live(change)
+            require_live(change.aggregate)
             observe(change, (Evidence.MODERN_CALL,))
             return reports.launch_confirmed(change, temp_id, facts, request_id)
 
@@ -106,7 +106,7 @@ class Commands:
         """E41: the machine's row after the confirmation. Raises ``NotFound``."""
 
         def rule(change: Change) -> Instance:
-            require_not_deleted(change)
+            require_not_deleted(change.aggregate)
             machine = change.aggregate.machine(cloud_id)
             if machine is None:
                 raise NotFound("unknown instance")
@@ -120,7 +120,7 @@ class Commands:
         """E56, result form. Raises ``NotFound``."""
 
         def rule(change: Change) -> Instance:
-            require_not_deleted(change)
+            require_not_deleted(change.aggregate)
             return reports.termination_result(change, cloud_id, success, error)
 
         return self.kernel.run(caller, agent_id, rule, keys=Keys(cloud_ids=(cloud_id,)), market=True)
@@ -129,7 +129,7 @@ class Commands:
         """E55: re-judged at every call (I7); reading it changes nothing but what we know of the build."""
 
         def rule(change: Change) -> TerminateList:
-            require_not_deleted(change)
+            require_not_deleted(change.aggregate)
             observe(change, (Evidence.CLASSIC_CALL,))
             entries = endings.terminate_list(change.aggregate, change.now)
             explicit = any(entry.reason is not endings.EndReason.ZOMBIE_TIMEOUT for entry in entries)
@@ -146,7 +146,7 @@ class Commands:
         """E75. Raises ``NotFound`` when a machine it names belongs to somebody else."""
 
         def rule(change: Change) -> Switch:
-            require_live(change)
+            require_live(change.aggregate)
             return switching.judge_report(change, report)
 
         keys = Keys(

@@ -44,7 +44,7 @@ class Emergency:
         """E54, after the fact: the primary by default (IN-26), else the named machine is gone. Raises ``NotFound``."""
 
         def rule(change: Change) -> None:
-            require_live(change)
+            require_live(change.aggregate)
             machine = change.aggregate.machine(cloud_id) if cloud_id else change.aggregate.primary
             if machine is None:
                 raise NotFound("unknown instance")

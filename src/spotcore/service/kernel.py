@@ -83,7 +83,7 @@ class Kernel:
             return uow.agents.get(caller.client_id, agent_id, keys)
 
     def market(self, uow: UnitOfWork, aggregate: Aggregate, now: datetime) -> Market:
-        """Prices and records around the agent's machine; unknown, never an error: no emergency waits for a price (5.2)."""
+        """Prices and records around the agent's machine; unknown rather than an error: nothing waits for a price (5.2)."""
         primary = aggregate.primary
         instance_type = primary.instance_type if primary else _last_type(aggregate)
         try:
@@ -108,13 +108,13 @@ def may_need_market(aggregate: Aggregate, now: datetime) -> bool:
     )
 
 
-def require_live(change: Change) -> None:
+def require_live(aggregate: Aggregate) -> None:
     """``NotFound`` unless the agent is live: what a retiring one may still do is Z25."""
-    if change.agent.life is not Life.LIVE:
+    if aggregate.agent.life is not Life.LIVE:
         raise NotFound("unknown agent")
 
 
-def require_not_deleted(change: Change) -> None:
+def require_not_deleted(aggregate: Aggregate) -> None:
     """``NotFound`` once the agent is deleted (Z25)."""
-    if change.agent.life is Life.DELETED:
+    if aggregate.agent.life is Life.DELETED:
         raise NotFound("unknown agent")

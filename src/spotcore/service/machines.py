@@ -108,7 +108,7 @@ class Machines:
         acting, agent_id = self._find(caller, instance_id, is_admin)
 
         def rule(change: Change) -> SwitchOrder:
-            require_live(change)
+            require_live(change.aggregate)
             machine = find_machine(change, instance_id)
             if not machine.is_primary:
                 raise NotPrimary("only the primary can be switched")
@@ -121,7 +121,7 @@ class Machines:
         role ``primary`` what ``force_switch`` does."""
 
         def rule(change: Change) -> LaunchOrder:
-            require_live(change)
+            require_live(change.aggregate)
             if not change.agent.abilities.modern:
                 raise UnsupportedOperation("this agent build takes no launch commands; create a replica instead (E45)")
             if wanted.role_hint == "primary":
@@ -226,7 +226,7 @@ def _target(change: Change, primary: Instance, wanted: SwitchRequest) -> Placeme
         pool = parse_pool(wanted.pool_id)
         require_same_family(pool, primary.instance_type, change.agent.region)
         return placement.in_pool(change.aggregate, change.market, pool, change.now, for_switch=True)
-    known = [row for row in candidates.eligible(change.aggregate, change.market, change.now)]
+    known = candidates.eligible(change.aggregate, change.market, change.now)
     if not known:
         raise NoSuitablePool("no other pool of this type has a fresh price; name one with pool_id")
     return placement.in_pool(change.aggregate, change.market, parse_pool(known[0].pool_id), change.now, for_switch=True)
@@ -267,8 +267,8 @@ def _launch_replica(change: Change, wanted: LaunchRequest) -> LaunchOrder:
     instance = change.aggregate.instances[replica.instance_id]
     command = standby.launch_commands(change, instance)[0]
     change.event(
-        EventKind.INSTANCE_LAUNCH_REQUESTED, instance=instance, instance_type=instance.instance_type, status="launching",
-        target_mode=place.mode.value, az=place.az, role_hint="replica", command_id=command.command_id,
+        EventKind.INSTANCE_LAUNCH_REQUESTED, instance=instance, instance_type=instance.instance_type,
+        status="launching", target_mode=place.mode.value, az=place.az, role_hint="replica", command_id=command.command_id,
         target=place.pool_id or place.mode.value,
     )  # fmt: skip
     return LaunchOrder(instance=instance, command=command)

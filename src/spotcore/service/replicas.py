@@ -73,7 +73,7 @@ class Replicas:
         ``UnsupportedOperation``, and ``NotFound`` while the agent is offline."""
 
         def rule(change: Change) -> ReplicaView:
-            require_live(change)
+            require_live(change.aggregate)
             if wanted.machine is not None:
                 observe(change, (Evidence.CLASSIC_CALL,))
             again = _launched_before(change, wanted.machine)
@@ -108,7 +108,7 @@ class Replicas:
         ``ReplicaNotPromotable``."""
 
         def rule(change: Change) -> Promotion:
-            require_live(change)
+            require_live(change.aggregate)
             replica = reports.find_replica(change, replica_id)
             made = _promoted_before(change, replica)
             if made is not None:
@@ -125,7 +125,7 @@ class Replicas:
         ``ReplicaInactive``."""
 
         def rule(change: Change) -> Replica:
-            require_live(change)
+            require_live(change.aggregate)
             replica = reports.find_replica(change, replica_id)
             if not replica.is_live:
                 raise ReplicaInactive(f"the replica is {replica.state.value} already")
@@ -147,7 +147,7 @@ class Replicas:
         """E48: the machine's name first, then what is said of its state and sync. Raises ``NotFound``."""
 
         def rule(change: Change) -> ReplicaView:
-            require_live(change)
+            require_live(change.aggregate)
             observe(change, (Evidence.CLASSIC_CALL,))
             replica = reports.find_replica(change, replica_id)
             if machine is not None:
@@ -170,7 +170,7 @@ class Replicas:
 
         def rule(change: Change) -> tuple[Replica, bool]:
             ending = report.state is ReplicaState.TERMINATED  # Z25
-            (require_not_deleted if ending else require_live)(change)
+            (require_not_deleted if ending else require_live)(change.aggregate)
             replica = reports.find_replica(change, replica_id)
             moved = reports.replica_status(change, replica, report)
             return change.aggregate.replicas[replica.replica_id], moved
@@ -191,7 +191,7 @@ class Replicas:
         """E50: the replica after the report; at 100 % it is ready (RP-3). Raises ``NotFound``."""
 
         def rule(change: Change) -> Replica:
-            require_live(change)
+            require_live(change.aggregate)
             replica = reports.find_replica(change, replica_id)
             replica = standby.sync_report(change, replica, status=status, latency_ms=latency_ms, progress=progress)
             if state is not None:

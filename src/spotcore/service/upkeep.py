@@ -1,4 +1,4 @@
-"""The ticker's use cases: what time alone changes (section 9). Any number may run; each agent is one locked step (JB-1)."""
+"""The ticker's use cases: what time alone changes (section 9). Any number may run; each agent is one step (JB-1)."""
 
 from attrs import frozen
 

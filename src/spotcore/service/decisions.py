@@ -1,0 +1,161 @@
+"""Stay or switch, asked by people (E60, E61), by agents (E62), and by the server itself (Z34)."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from attrs import frozen
+
+from spotcore import candidates, decisions, judgement
+from spotcore.aggregate import Aggregate
+from spotcore.builds import Evidence
+from spotcore.change import Change
+from spotcore.commands import Origin
+from spotcore.decisions import Decision, DecisionRecord
+from spotcore.engines.rules import RulesEngine
+from spotcore.errors import AgentDisabled, AutoSwitchDisabled, NotFound, SpotError, StateConflict
+from spotcore.guards import Purpose
+from spotcore.ids import AgentId, ClientId
+from spotcore.judgement import Advice
+from spotcore.liveness import observe
+from spotcore.market import Market
+from spotcore.ports.storage import UnitOfWork
+from spotcore.ports.world import Engine
+from spotcore.service.kernel import Caller, Kernel, require_live
+from spotcore.service.machines import SwitchOrder, SwitchRequest, order_switch
+from spotcore.service.prices import Prices, PriceSheet
+from spotcore.switches import SwitchTrigger
+
+DECISION_INTERVAL: Final = timedelta(seconds=300)  # section 9: decision round
+
+
+@frozen(kw_only=True)
+class Recommendation:
+    """A decision with what it was made from."""
+
+    decision: Decision
+    aggregate: Aggregate
+    market: Market
+    order: SwitchOrder | None = None
+    refusal: str | None = None
+
+
+@frozen
+class Decisions:
+    """Recommendations, and switches that follow from them."""
+
+    kernel: Kernel
+    engine: Engine | None = None
+
+    def recommend(self, caller: Caller, agent_id: AgentId) -> Recommendation:
+        """E60: what would be decided now; nothing is stored, nothing queued. Raises ``NotFound``."""
+        with self.kernel.transactions() as uow:
+            aggregate = uow.agents.get(caller.client_id, agent_id)
+            require_live(aggregate)
+            now = self.kernel.clock.now()
+            market = self.kernel.market(uow, aggregate, now)
+        return Recommendation(decision=self._decide(aggregate, market, now), aggregate=aggregate, market=market)
+
+    def decide(
+        self, caller: Caller, agent_id: AgentId, sheet: PriceSheet | None = None, *, trigger: str = "agent"
+    ) -> Recommendation:
+        """E62 and the decision round: take the prices, decide, store it, and queue the switch when it will execute."""
+        with self.kernel.transactions() as uow:
+            aggregate = uow.agents.get(caller.client_id, agent_id)
+            require_live(aggregate)
+            if sheet is not None:
+                Prices(self.kernel).record(uow, aggregate, sheet)
+        with self.kernel.transactions() as uow:
+            aggregate = uow.agents.get(caller.client_id, agent_id)
+            now = self.kernel.clock.now()
+            market = self.kernel.market(uow, aggregate, now)
+        decision = self._decide(aggregate, market, now)  # no lock is held while an engine thinks
+        evidence = sheet.evidence if sheet is not None else ()
+        with self.kernel.transactions() as uow:
+            order, refusal = self._carry_out(uow, caller, agent_id, decision, evidence)
+            command = order.command if order is not None else None
+            uow.decisions.add(
+                DecisionRecord(
+                    decision_id=self.kernel.identity.new_id(),
+                    decision=decision,
+                    snapshot_hash=decisions.snapshot_hash(decision.snapshot),
+                    made_at=now,
+                    trigger=trigger,
+                    command_id=command.command_id if command else None,
+                )
+            )
+        return Recommendation(decision=decision, aggregate=aggregate, market=market, order=order, refusal=refusal)
+
+    def _carry_out(
+        self, uow: UnitOfWork, caller: Caller, agent_id: AgentId, decision: Decision, evidence: tuple[Evidence, ...]
+    ) -> tuple[SwitchOrder | None, str | None]:
+        """The guards again, inside the lock, whatever the recommendation said (4.7)."""
+
+        def rule(change: Change) -> tuple[SwitchOrder | None, str | None]:
+            require_live(change.aggregate)
+            observe(change, evidence)
+            change.set_agent(last_decision_at=change.now)
+            if not decision.will_auto_execute or change.client.is_suspended:
+                return None, None
+            wanted = SwitchRequest(target_mode=decision.target_mode, pool_id=decision.target_pool_id)
+            try:
+                return order_switch(
+                    change, wanted, Purpose.AUTO, _origin(change, decision), SwitchTrigger.AUTO, reason=decision.reason
+                ), None
+            except SpotError as refusal:  # somebody was faster; nothing has been put yet when a guard refuses
+                return None, refusal.message
+
+        answer = self.kernel.within(uow, caller, agent_id, rule, market=True)
+        assert isinstance(answer, tuple)
+        return answer
+
+    def issue(self, caller: Caller, agent_id: AgentId, wanted: SwitchRequest, reason: str | None) -> SwitchOrder:
+        """E61: an automatic switch somebody asks for. Raises ``AgentDisabled``, ``AutoSwitchDisabled``,
+        ``PoolMismatch``, ``SwitchBlocked``, in this order."""
+
+        def rule(change: Change) -> SwitchOrder:
+            require_live(change.aggregate)
+            if not change.agent.config.enabled:
+                raise AgentDisabled("the agent is disabled; enable it first")
+            if not change.agent.config.auto_switch_enabled:
+                raise AutoSwitchDisabled("auto-switch is off", auto_switch_enabled=False)
+            risk = candidates.snapshot(change.aggregate, change.market, change.now).current_risk
+            urgent = risk is not None and risk > change.agent.config.risk_threshold
+            origin = Origin.URGENT_DECISION if urgent else Origin.DECISION
+            return order_switch(change, wanted, Purpose.AUTO, origin, SwitchTrigger.AUTO, reason=reason)
+
+        return self.kernel.run(caller, agent_id, rule, market=True)
+
+    def round(self, limit: int = 200) -> int:
+        """Z34: decide for every live agent with a primary whose last decision is 300 s old; how many were decided."""
+        now = self.kernel.clock.now()
+        with self.kernel.transactions() as uow:
+            due = list(uow.agents.undecided(now, now - DECISION_INTERVAL, limit))
+        return sum(self._one(client_id, agent_id) for client_id, agent_id in due)
+
+    def _one(self, client_id: ClientId, agent_id: AgentId) -> bool:
+        try:
+            self.decide(Caller(client_id=client_id, actor="system"), agent_id, trigger="decision_round")
+        except (NotFound, StateConflict):
+            return False  # gone, or busy: the next round sees
+        return True
+
+    def _decide(self, aggregate: Aggregate, market: Market, now: datetime) -> Decision:
+        snapshot = candidates.snapshot(aggregate, market, now)
+        advice = self._advice(snapshot)
+        return decisions.decide(aggregate, market, snapshot, advice, now)
+
+    def _advice(self, snapshot: decisions.Snapshot) -> Advice:
+        """The engine's word when there is one and it makes sense, else the rules' (4.6, Z35)."""
+        if self.engine is None:
+            return judgement.fallback(snapshot, RulesEngine(), reason="no_model")
+        try:
+            proposal: object = self.engine.propose(snapshot)
+        except Exception as failure:  # an engine may raise anything; it must never stop a decision
+            proposal = failure
+        return judgement.judge_output(proposal, snapshot, engine=self.engine)
+
+
+def _origin(change: Change, decision: Decision) -> Origin:
+    risk = decision.snapshot.current_risk
+    urgent = risk is not None and risk > change.agent.config.risk_threshold
+    return Origin.URGENT_DECISION if urgent else Origin.DECISION

@@ -1,0 +1,111 @@
+"""Price reports: E74, and the prices inside E62."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from attrs import frozen
+
+from spotcore import prices
+from spotcore.aggregate import Aggregate
+from spotcore.builds import Evidence, judge
+from spotcore.change import Change
+from spotcore.ids import AgentId
+from spotcore.liveness import observe
+from spotcore.pools import Mode
+from spotcore.ports.storage import Keys, UnitOfWork
+from spotcore.service.kernel import Caller, Kernel, require_live
+
+
+@frozen(kw_only=True)
+class PriceItem:
+    """One price as reported; anything may be missing or wrong, and is judged alone (DQ-2)."""
+
+    pool: str | None = None
+    instance_type: str | None = None
+    az: str | None = None
+    price: Any = None
+    observed_at: datetime | None = None
+
+
+@frozen(kw_only=True)
+class PriceSheet:
+    """E74, all shapes folded: spot items, on-demand prices, and what the report says of its machine."""
+
+    cloud_id: str | None = None
+    instance_type: str | None = None
+    mode: Mode = Mode.UNKNOWN
+    spot: tuple[PriceItem, ...] = ()
+    ondemand: tuple[PriceItem, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+
+
+@frozen(kw_only=True)
+class PriceAnswer:
+    """How many spot items were taken and refused (P16)."""
+
+    inserted: int
+    rejected: int
+
+
+@frozen
+class Prices:
+    """What agents observe of prices."""
+
+    kernel: Kernel
+
+    def report(self, caller: Caller, agent_id: AgentId, sheet: PriceSheet) -> PriceAnswer:
+        """Judge every item alone and store what is valid; buckets are right at commit (DQ-6). Raises ``NotFound``."""
+        with self.kernel.transactions() as uow:
+            keys = Keys(cloud_ids=(sheet.cloud_id,) if sheet.cloud_id else ())
+            aggregate = uow.agents.get(caller.client_id, agent_id, keys)
+            if _teaches(aggregate, sheet):
+                self.kernel.within(uow, caller, agent_id, lambda change: _learn(change, sheet), keys=keys)
+            else:
+                require_live(aggregate)
+            return self.record(uow, aggregate, sheet)
+
+    def record(self, uow: UnitOfWork, aggregate: Aggregate, sheet: PriceSheet) -> PriceAnswer:
+        """As ``report`` inside a transaction of the caller's."""
+        now = self.kernel.clock.now()
+        report = prices.judge_report(
+            aggregate,
+            now,
+            cloud_id=sheet.cloud_id,
+            spot=sheet.spot,
+            ondemand=sheet.ondemand,
+            last_unflagged=_last_unflagged(uow, aggregate, sheet.ondemand),
+        )
+        if report.observations or report.ondemand:
+            uow.prices.record(report)
+        return PriceAnswer(inserted=len(report.observations), rejected=len(report.rejected))
+
+
+def _teaches(aggregate: Aggregate, sheet: PriceSheet) -> bool:
+    """True when the report says something about the build or an unknown mode, so that the agent must be written."""
+    agent = aggregate.agent
+    known = (agent.build, agent.able_since_registration)
+    judged = known
+    for one in sheet.evidence:
+        judged = judge(judged[0], judged[1], one)
+    primary = aggregate.primary
+    fills = sheet.mode is not Mode.UNKNOWN and primary is not None and primary.mode is Mode.UNKNOWN
+    return judged != known or fills
+
+
+def _learn(change: Change, sheet: PriceSheet) -> None:
+    """AG-3: a v2 says its mode only here; it fills an unknown one."""
+    require_live(change.aggregate)
+    observe(change, sheet.evidence)
+    machine = change.aggregate.machine(sheet.cloud_id) if sheet.cloud_id else change.aggregate.primary
+    if machine is not None and machine.mode is Mode.UNKNOWN and sheet.mode is not Mode.UNKNOWN:
+        change.put(machine.with_mode(sheet.mode))
+
+
+def _last_unflagged(uow: UnitOfWork, aggregate: Aggregate, items: Sequence[PriceItem]) -> Decimal | None:
+    primary = aggregate.primary
+    region = aggregate.agent.region
+    if not items or primary is None or primary.instance_type is None or region is None:
+        return None
+    return uow.prices.last_unflagged_ondemand(aggregate.client.client_id, primary.instance_type, region)
