@@ -91,7 +91,8 @@ class Change:
             name, key = _HOME[type(row)]
             rows_before: Mapping[Any, Any] = getattr(self.aggregate, name)
             if rows_before.get(key(row)) != row:
-                self.aggregate = evolve(self.aggregate, **{name: {**rows_before, key(row): row}})
+                changed: dict[str, Any] = {name: {**rows_before, key(row): row}}
+                self.aggregate = evolve(self.aggregate, **changed)
 
     def set_periods(self, periods: tuple[PrimaryPeriod, ...]) -> None:
         """Replace the primary periods; roles.py is the only caller."""

@@ -1,11 +1,13 @@
 """Stay or switch: what an engine is shown, what it proposes, and what is made of it (section 4)."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
-from attrs import field, frozen
+from attrs import asdict, field, frozen
 
 from spotcore.ids import AgentId, ClientId, CommandId
 from spotcore.pools import Mode
@@ -96,3 +98,27 @@ class DecisionRecord:
     made_at: datetime
     trigger: str  # decision_round | agent | user
     command_id: CommandId | None = None
+
+
+def target_of(action: Action, proposal: Proposal, snapshot: Snapshot) -> tuple[Mode, str | None]:
+    """Mode and pool a workload is in after an action."""
+    match action:
+        case Action.STAY:
+            return snapshot.current_mode, snapshot.current_pool_id
+        case Action.SWITCH_TO_ONDEMAND:
+            return Mode.ONDEMAND, None
+        case Action.SWITCH_POOL | Action.SWITCH_TO_SPOT:
+            return Mode.SPOT, proposal.target_pool_id
+
+
+def price_of(mode: Mode, pool_id: str | None, snapshot: Snapshot) -> Decimal | None:
+    """The price of a target as the snapshot has it, $/h; None when unknown."""
+    if mode is Mode.ONDEMAND:
+        return snapshot.ondemand_price
+    return next((one.price for one in snapshot.candidates if one.pool_id == pool_id), None)
+
+
+def snapshot_hash(snapshot: Snapshot) -> str:
+    """SHA-256 of a canonical rendering: the same snapshot hashes the same in any process (replay)."""
+    text = json.dumps(asdict(snapshot), default=str, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

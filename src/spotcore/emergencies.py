@@ -296,8 +296,8 @@ def _rebalance(change: Change, incident: Incident, notice: Signal) -> SignalAnsw
         )
         change.put(attached)
         return standing(change, attached)
-    score = risk.current(change.aggregate, change.market, change.now).score
-    if score is not None and score < change.agent.config.emergency_min_risk:
+    judged = risk.current(change.aggregate, change.market, change.now)
+    if judged is not None and judged.score < change.agent.config.emergency_min_risk:
         return SignalAnswer(outcome=Outcome.MONITOR, incident=incident, reason="risk_below_minimum")
     if change.aggregate.role_change_in_flight is not None:
         return SignalAnswer(outcome=Outcome.MONITOR, incident=incident, reason="switch_in_flight")

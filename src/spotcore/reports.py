@@ -13,7 +13,8 @@ from spotcore.errors import NotFound
 from spotcore.events import EventKind
 from spotcore.ids import CommandId, ReplicaId, is_cloud_id, launch_placeholder
 from spotcore.instances import Instance, InstanceStatus
-from spotcore.replicas import Replica, ReplicaEnd, ReplicaState
+from spotcore.replicas import Replica, ReplicaEnd, ReplicaEvent, ReplicaState
+from spotcore.replicas import moved as replica_moved
 from spotcore.standby import MachineFacts
 
 MAX_NOTES: Final = 16
@@ -159,9 +160,7 @@ def machine_ended(change: Change, instance: Instance) -> Instance:
         return change.aggregate.instances[instance.instance_id]
     replica = change.aggregate.replica_on(instance.instance_id)
     if replica is not None and replica.is_live:
-        ended = evolve(
-            standby.moved(replica, standby.ReplicaEvent.END, change.now), end_reason=ReplicaEnd.ENDED_BY_AGENT
-        )
+        ended = evolve(replica_moved(replica, ReplicaEvent.END, change.now), end_reason=ReplicaEnd.ENDED_BY_AGENT)
         change.put(ended)
         change.event(
             EventKind.REPLICA_TERMINATED, instance=instance, replica_id=replica.replica_id, reason="its machine ended"

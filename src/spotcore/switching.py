@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import TypeVar
 
 from attrs import evolve, frozen
 
@@ -14,9 +15,12 @@ from spotcore.ids import CloudId, InstanceId, SwitchId
 from spotcore.instances import Instance, InstanceEvent, InstanceStatus, moved
 from spotcore.placement import Placement, Via
 from spotcore.pools import Mode
-from spotcore.replicas import ReplicaEnd
+from spotcore.replicas import ReplicaEnd, ReplicaEvent
+from spotcore.replicas import moved as replica_moved
 from spotcore.roles import ReportedPrices
 from spotcore.switches import Switch, SwitchState, SwitchTimes, SwitchTrigger
+
+T = TypeVar("T")
 
 
 @frozen(kw_only=True)
@@ -209,9 +213,10 @@ def _normal(
     machine = new if new is not None else _row(change, report.new)
     replica = change.aggregate.replica_on(machine.instance_id)
     if replica is not None and replica.is_live:
-        change.put(evolve(standby.moved(replica, standby.ReplicaEvent.PROMOTE, change.now))) if standby.can_take_over(
-            change, replica
-        ) else standby.end(change, replica, ReplicaEnd.SUPERSEDED)
+        if standby.can_take_over(change, replica):
+            change.put(replica_moved(replica, ReplicaEvent.PROMOTE, change.now))
+        else:
+            standby.end(change, replica, ReplicaEnd.SUPERSEDED)
         machine = change.aggregate.instances[machine.instance_id]
     machine = _filled(machine, report.new)
     if machine.confirmed_at is None:
@@ -382,10 +387,11 @@ def ordered(times: SwitchTimes) -> SwitchTimes:
 def _merged(known: SwitchTimes, reported: SwitchTimes) -> SwitchTimes:
     """Unknown times filled, known ones kept (SW-5)."""
     names = ("initiated_at", "image_created_at", "launched_at", "ready_at", "traffic_switched_at", "old_ended_at")
-    return ordered(SwitchTimes(**{name: _first(getattr(known, name), getattr(reported, name)) for name in names}))
+    filled: dict[str, datetime | None] = {name: _first(getattr(known, name), getattr(reported, name)) for name in names}
+    return ordered(SwitchTimes(**filled))
 
 
-def _first(*values: object) -> object:
+def _first(*values: T | None) -> T | None:
     return next((value for value in values if value is not None), None)
 
 

@@ -1,0 +1,5 @@
+"""The storage ports in memory."""
+
+from spotadapters.memory.store import MemoryCredentials, MemoryStorage
+
+__all__ = ["MemoryCredentials", "MemoryStorage"]

@@ -5,13 +5,12 @@ from typing import Final
 
 from attrs import frozen
 
-from spotcore import candidates, decisions, judgement
+from spotcore import candidates, decisions, judgement, verdict
 from spotcore.aggregate import Aggregate
 from spotcore.builds import Evidence
 from spotcore.change import Change
 from spotcore.commands import Origin
 from spotcore.decisions import Decision, DecisionRecord
-from spotcore.engines.rules import RulesEngine
 from spotcore.errors import AgentDisabled, AutoSwitchDisabled, NotFound, SpotError, StateConflict
 from spotcore.guards import Purpose
 from spotcore.ids import AgentId, ClientId
@@ -142,17 +141,17 @@ class Decisions:
     def _decide(self, aggregate: Aggregate, market: Market, now: datetime) -> Decision:
         snapshot = candidates.snapshot(aggregate, market, now)
         advice = self._advice(snapshot)
-        return decisions.decide(aggregate, market, snapshot, advice, now)
+        return verdict.decide(aggregate, market, snapshot, advice, now)
 
     def _advice(self, snapshot: decisions.Snapshot) -> Advice:
         """The engine's word when there is one and it makes sense, else the rules' (4.6, Z35)."""
         if self.engine is None:
-            return judgement.fallback(snapshot, RulesEngine(), reason="no_model")
+            return judgement.fallback(snapshot, reason="no_model")
         try:
             proposal: object = self.engine.propose(snapshot)
         except Exception as failure:  # an engine may raise anything; it must never stop a decision
             proposal = failure
-        return judgement.judge_output(proposal, snapshot, engine=self.engine)
+        return judgement.judge_output(proposal, snapshot, self.engine)
 
 
 def _origin(change: Change, decision: Decision) -> Origin:

@@ -83,7 +83,7 @@ class Kernel:
             return uow.agents.get(caller.client_id, agent_id, keys)
 
     def market(self, uow: UnitOfWork, aggregate: Aggregate, now: datetime) -> Market:
-        """Prices and records around the agent's machine; unknown rather than an error: nothing waits for a price (5.2)."""
+        """Prices and records around the agent's machine; unknown rather than an error: nothing waits (5.2)."""
         primary = aggregate.primary
         instance_type = primary.instance_type if primary else _last_type(aggregate)
         try:

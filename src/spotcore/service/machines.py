@@ -268,8 +268,8 @@ def _launch_replica(change: Change, wanted: LaunchRequest) -> LaunchOrder:
     command = standby.launch_commands(change, instance)[0]
     change.event(
         EventKind.INSTANCE_LAUNCH_REQUESTED, instance=instance, instance_type=instance.instance_type,
-        status="launching", target_mode=place.mode.value, az=place.az, role_hint="replica", command_id=command.command_id,
-        target=place.pool_id or place.mode.value,
+        status="launching", target_mode=place.mode.value, az=place.az, role_hint="replica",
+        command_id=command.command_id, target=place.pool_id or place.mode.value,
     )  # fmt: skip
     return LaunchOrder(instance=instance, command=command)
 

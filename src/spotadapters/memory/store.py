@@ -1,0 +1,524 @@
+"""Everything in dictionaries: the storage ports for embedding, simulation and fast tests.
+
+One lock makes every transaction run alone; a rollback puts the previous dictionaries back. The constraints that span
+agents (I10, I13, unique names) are checked here as the database checks them, so that both refuse alike.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from attrs import define, evolve, field
+
+from spotcore import prices
+from spotcore.agents import HEARTBEAT_TIMEOUT, Agent, Life, Link
+from spotcore.aggregate import Aggregate, check
+from spotcore.change import Outcome
+from spotcore.clients import Client, ClientStatus
+from spotcore.decisions import DecisionRecord
+from spotcore.errors import ClientExists, DuplicateEmail, InstanceOwned, InvariantViolated, NotFound
+from spotcore.events import Event, Notification, notification_of
+from spotcore.ids import AgentId, ClientId, launch_placeholder, replica_placeholder
+from spotcore.incidents import Incident, Severity
+from spotcore.instances import ACTIVE, Instance, InstanceStatus
+from spotcore.market import Market, OndemandQuote, PoolRecord, SpotQuote
+from spotcore.pools import parse_pool
+from spotcore.ports.storage import Credential, Keys, MachineBinding, PollView, StoredAnswer, TokenRecord, UnitOfWork
+from spotcore.prices import Observation, OndemandObservation, PriceReport, PriceSource
+
+MARKET_WINDOW = timedelta(days=7)
+
+
+@define
+class Bucket:
+    """The winner of five minutes of one pool."""
+
+    source: PriceSource
+    observation: Observation
+
+
+@define
+class Tables:
+    """All rows. Values are frozen; only the dictionaries change."""
+
+    clients: dict[ClientId, Client] = field(factory=dict)
+    tokens: dict[str, TokenRecord] = field(factory=dict)
+    agents: dict[AgentId, Aggregate] = field(factory=dict)
+    events: tuple[Event, ...] = ()
+    notifications: dict[tuple[ClientId | None, str], Notification] = field(factory=dict)
+    raw: dict[str, tuple[PriceReport, Observation]] = field(factory=dict)
+    own: dict[tuple[ClientId, str], Observation] = field(factory=dict)
+    buckets: dict[str, dict[datetime, Bucket]] = field(factory=dict)
+    ondemand: dict[tuple[str, str, bool], OndemandObservation] = field(factory=dict)
+    decisions: dict[AgentId, tuple[DecisionRecord, ...]] = field(factory=dict)
+    answers: dict[tuple[str, str], StoredAnswer] = field(factory=dict)
+    last_sync: dict[ClientId, datetime] = field(factory=dict)
+
+
+class MemoryStorage:
+    """The tables and the one lock over them."""
+
+    def __init__(self) -> None:
+        self.tables = Tables()
+        self.lock = threading.RLock()
+
+    def transactions(self, *, urgent: bool = False) -> AbstractContextManager[UnitOfWork]:
+        """The ``Transactions`` port."""
+        return self._transaction()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[UnitOfWork]:
+        with self.lock:
+            journal = Journal(self.tables)
+            try:
+                yield MemoryUnitOfWork(journal)
+            except BaseException:
+                journal.undo()
+                raise
+
+
+class Journal:
+    """Writes to the tables, each with the way back."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+        self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
+        self._events = tables.events
+
+    def put(self, table: dict[Any, Any], key: Any, value: Any) -> None:
+        """Set a row."""
+        self._undo.append((table, key, table.get(key, _MISSING)))
+        table[key] = value
+
+    def append_events(self, events: Sequence[Event]) -> None:
+        """Audit rows and the notifications they become (NT-1)."""
+        self.tables.events = (*self.tables.events, *events)
+        for event in events:
+            message = notification_of(event)
+            if message is not None and (event.client_id, message.dedupe_key) not in self.tables.notifications:
+                self.put(self.tables.notifications, (event.client_id, message.dedupe_key), message)
+
+    def mark(self) -> tuple[int, tuple[Event, ...]]:
+        """A point to go back to."""
+        return len(self._undo), self.tables.events
+
+    def undo(self, to: tuple[int, tuple[Event, ...]] | None = None) -> None:
+        """Back to a mark, or to the start."""
+        count, events = to if to is not None else (0, self._events)
+        while len(self._undo) > count:
+            table, key, value = self._undo.pop()
+            if value is _MISSING:
+                table.pop(key, None)
+            else:
+                table[key] = value
+        self.tables.events = events
+
+
+_MISSING = object()
+
+
+class MemoryUnitOfWork:
+    """One transaction: every port over one journal."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self.clients = MemoryClients(journal)
+        self.agents = MemoryAgents(journal)
+        self.prices = MemoryPrices(journal)
+        self.decisions = MemoryDecisions(journal)
+        self.idempotency = MemoryIdempotency(journal)
+        self.audit = MemoryAudit(journal)
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Undo what happens inside when it raises."""
+        mark = self._journal.mark()
+        try:
+            yield
+        except BaseException:
+            self._journal.undo(mark)
+            raise
+
+
+class MemoryClients:
+    """``ClientStore``."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._tables = journal.tables
+
+    def lock(self, client_id: ClientId) -> Client:
+        return self.get(client_id)
+
+    def get(self, client_id: ClientId) -> Client:
+        try:
+            return self._tables.clients[client_id]
+        except KeyError:
+            raise NotFound("unknown client") from None
+
+    def add(self, client: Client) -> None:
+        for other in self._tables.clients.values():
+            if other.status is ClientStatus.DELETED:
+                continue
+            if other.name.lower() == client.name.lower():
+                raise ClientExists("a client of that name exists")
+            if client.email is not None and other.email == client.email:
+                raise DuplicateEmail("a client with that e-mail exists")
+        self._journal.put(self._tables.clients, client.client_id, client)
+
+    def put(self, client: Client) -> None:
+        known = self.get(client.client_id)
+        self._journal.put(self._tables.clients, client.client_id, evolve(client, total_savings=known.total_savings))
+
+    def add_token(self, token: TokenRecord) -> None:
+        self._journal.put(self._tables.tokens, token.token_hash, token)
+
+    def end_tokens(self, client_id: ClientId, at: datetime) -> None:
+        for token in list(self._tables.tokens.values()):
+            if token.client_id == client_id and (token.expires_at is None or token.expires_at > at):
+                self._journal.put(self._tables.tokens, token.token_hash, evolve(token, expires_at=at))
+
+    def current_token(self, client_id: ClientId) -> TokenRecord | None:
+        rows = [row for row in self._tables.tokens.values() if row.client_id == client_id and row.expires_at is None]
+        return max(rows, key=lambda row: row.created_at, default=None)
+
+    def agent_ids(self, client_id: ClientId) -> Sequence[AgentId]:
+        return [
+            row.agent.agent_id
+            for row in self._tables.agents.values()
+            if row.client.client_id == client_id and row.agent.life is not Life.DELETED
+        ]
+
+
+class MemoryAgents:
+    """``AgentStore``: aggregates are kept whole, so that every named row comes along by itself."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._tables = journal.tables
+
+    def lock(self, client_id: ClientId, agent_id: AgentId, keys: Keys = Keys()) -> Aggregate:
+        return self.get(client_id, agent_id, keys)
+
+    def get(self, client_id: ClientId, agent_id: AgentId, keys: Keys = Keys()) -> Aggregate:
+        row = self._tables.agents.get(agent_id)
+        if row is None or row.client.client_id != client_id:
+            raise NotFound("unknown agent")
+        client = self._tables.clients[client_id]
+        return row if row.client is client else evolve(row, client=client)
+
+    def poll(self, client_id: ClientId, agent_id: AgentId) -> PollView:
+        row = self.get(client_id, agent_id)
+        return PollView(
+            life=row.agent.life,
+            build=row.agent.build,
+            able_since_registration=row.agent.able_since_registration,
+            has_open_commands=bool(row.open_commands),
+        )
+
+    def exists_elsewhere(self, client_id: ClientId, agent_id: AgentId) -> bool:
+        row = self._tables.agents.get(agent_id)
+        return row is not None and row.client.client_id != client_id and row.agent.life is not Life.DELETED
+
+    def find_logical(self, client_id: ClientId, logical_agent_id: str) -> AgentId | None:
+        for row in self._tables.agents.values():
+            agent = row.agent
+            named = (agent.client_id, agent.logical_agent_id) == (client_id, logical_agent_id)
+            if named and agent.life is not Life.DELETED:
+                return agent.agent_id
+        return None
+
+    def bindings(self, cloud_id: str) -> Sequence[MachineBinding]:
+        found: list[tuple[Instance, Agent]] = [
+            (instance, row.agent)
+            for row in self._tables.agents.values()
+            for instance in row.instances.values()
+            if instance.cloud_id == cloud_id
+        ]
+        found.sort(key=lambda pair: (pair[0].is_terminal, -pair[0].created_at.timestamp()))
+        return [
+            MachineBinding(
+                client_id=instance.client_id,
+                agent_id=instance.agent_id,
+                instance_id=instance.instance_id,
+                cloud_id=cloud_id,
+                is_terminal=instance.is_terminal,
+                status=instance.status.value,
+                agent_life=agent.life.value,
+            )
+            for instance, agent in found
+        ]
+
+    def find_by_launch(self, client_id: ClientId, token: str) -> AgentId | None:
+        for row in self._tables.agents.values():
+            if row.client.client_id != client_id:
+                continue
+            if any(command.request_id == token for command in row.open_commands):
+                return row.agent.agent_id
+            if any(replica.replica_id == token and replica.is_live for replica in row.replicas.values()):
+                return row.agent.agent_id
+        return None
+
+    def find_by_instance(self, client_id: ClientId | None, instance_id: str) -> tuple[ClientId, AgentId] | None:
+        for row in self._tables.agents.values():
+            if client_id is not None and row.client.client_id != client_id:
+                continue
+            if any(instance_id in words(row, instance) for instance in row.instances.values()):
+                return row.client.client_id, row.agent.agent_id
+        return None
+
+    def find_owner(self, agent_id: AgentId) -> ClientId | None:
+        row = self._tables.agents.get(agent_id)
+        return row.client.client_id if row else None
+
+    def count(self, client_id: ClientId) -> tuple[int, int]:
+        rows = [row for row in self._tables.agents.values() if row.client.client_id == client_id]
+        agents = sum(row.agent.life is not Life.DELETED for row in rows)
+        return agents, sum(one.status in ACTIVE for row in rows for one in row.instances.values())
+
+    def save(self, outcome: Outcome) -> None:
+        after = check(outcome.after)
+        self._check_names(after)
+        before_total = outcome.before.client.total_savings if outcome.before else after.client.total_savings
+        gain = after.client.total_savings - before_total
+        client = self._tables.clients[after.client.client_id]
+        if gain:
+            client = evolve(client, total_savings=client.total_savings + gain)
+            self._journal.put(self._tables.clients, client.client_id, client)
+        self._journal.put(self._tables.agents, after.agent.agent_id, evolve(after, client=client))
+        self._journal.append_events(outcome.events)
+
+    def _check_names(self, after: Aggregate) -> None:
+        """I10 and I13 over all agents, as the database's unique indexes see them."""
+        named = {row.cloud_id for row in after.instances.values() if row.cloud_id and not row.is_terminal}
+        for other in self._tables.agents.values():
+            if other.agent.agent_id == after.agent.agent_id:
+                continue
+            mine = (after.agent.client_id, after.agent.logical_agent_id)
+            theirs = (other.agent.client_id, other.agent.logical_agent_id)
+            if mine == theirs and Life.DELETED not in (after.agent.life, other.agent.life):
+                raise InvariantViolated("I13: a live agent of that logical id exists")
+            if any(row.cloud_id in named and not row.is_terminal for row in other.instances.values()):
+                raise InstanceOwned("the machine is registered elsewhere")  # I10
+
+    def due(self, now: datetime, limit: int) -> Sequence[tuple[ClientId, AgentId]]:
+        rows = [
+            row.agent
+            for row in self._tables.agents.values()
+            if row.agent.life is not Life.DELETED and _is_due(row.agent, now)
+        ]
+        rows.sort(key=lambda agent: agent.due_at or now)
+        return [(agent.client_id, agent.agent_id) for agent in rows[:limit]]
+
+    def undecided(self, now: datetime, older_than: datetime, limit: int) -> Sequence[tuple[ClientId, AgentId]]:
+        rows = [
+            row.agent
+            for row in self._tables.agents.values()
+            if row.agent.is_live
+            and row.agent.primary_id is not None
+            and (row.agent.last_decision_at is None or row.agent.last_decision_at <= older_than)
+        ]
+        return [(agent.client_id, agent.agent_id) for agent in rows[:limit]]
+
+
+def _is_due(agent: Agent, now: datetime) -> bool:
+    silent = agent.link is Link.ONLINE and agent.last_heartbeat_at is not None
+    if silent and agent.last_heartbeat_at is not None and now - agent.last_heartbeat_at > HEARTBEAT_TIMEOUT:
+        return True
+    return agent.due_at is not None and agent.due_at <= now
+
+
+def words(aggregate: Aggregate, instance: Instance) -> set[str]:
+    """Every name a machine goes by on the wire."""
+    names = {str(instance.instance_id), launch_placeholder(instance.instance_id)}
+    if instance.cloud_id is not None:
+        names.add(instance.cloud_id)
+    replica = aggregate.replica_on(instance.instance_id)
+    if replica is not None:
+        names.add(replica_placeholder(replica.replica_id))
+    return names
+
+
+class MemoryPrices:
+    """``PriceStore``."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._tables = journal.tables
+
+    def record(self, report: PriceReport) -> None:
+        for one in report.observations:
+            if one.submission_id in self._tables.raw:
+                continue  # DQ-3
+            self._journal.put(self._tables.raw, one.submission_id, (report, one))
+            own = self._tables.own.get((report.client_id, one.pool_id))
+            if own is None or own.observed_at <= one.observed_at:
+                self._journal.put(self._tables.own, (report.client_id, one.pool_id), one)
+            self._compete(report.source, one)
+        for listed in report.ondemand:
+            key = (listed.instance_type, listed.region, listed.flagged)
+            known = self._tables.ondemand.get(key)
+            if known is None or known.observed_at <= listed.observed_at:
+                self._journal.put(self._tables.ondemand, key, listed)
+
+    def _compete(self, source: PriceSource, one: Observation) -> None:
+        pool = self._tables.buckets.setdefault(one.pool_id, {})
+        start = prices.bucket_start(one.observed_at)
+        holder = pool.get(start)
+        key = prices.order_key(source, one.observed_at, one.submission_id)
+        if holder is None or key < prices.order_key(
+            holder.source, holder.observation.observed_at, holder.observation.submission_id
+        ):
+            self._journal.put(pool, start, Bucket(source=source, observation=one))
+
+    def market(self, client_id: ClientId, instance_type: str | None, region: str | None, now: datetime) -> Market:
+        spot: dict[str, SpotQuote] = {}
+        pools: dict[str, PoolRecord] = {}
+        incidents = self._incidents(now)
+        for pool_id, rows in self._tables.buckets.items():
+            pool = parse_pool(pool_id)
+            if pool.instance_type != instance_type or (region is not None and pool.region != region):
+                continue
+            starts = sorted(rows)[-10:]
+            winner = rows[starts[-1]]
+            quote = SpotQuote(
+                pool_id=pool_id,
+                price=winner.observation.price,
+                observed_at=winner.observation.observed_at,
+                confidence=prices.CONFIDENCE[winner.source],
+            )
+            own = self._tables.own.get((client_id, pool_id))
+            if own is not None and now - own.observed_at <= timedelta(minutes=10):
+                quote = SpotQuote(pool_id=pool_id, price=own.price, observed_at=own.observed_at)
+            spot[pool_id] = quote
+            pools[pool_id] = self._pool(client_id, pool_id, min(rows), incidents, now, starts)
+        unflagged = self._tables.ondemand.get((instance_type or "", region or "", False))
+        flagged = self._tables.ondemand.get((instance_type or "", region or "", True))
+        listed = unflagged or flagged
+        ondemand = (
+            OndemandQuote(price=listed.price, observed_at=listed.observed_at, flagged=listed.flagged)
+            if listed
+            else None
+        )
+        return Market(spot=spot, ondemand=ondemand, pools=pools)
+
+    def _incidents(self, now: datetime) -> list[Incident]:
+        return [
+            incident
+            for row in self._tables.agents.values()
+            for incident in row.incidents.values()
+            if now - incident.opened_at <= MARKET_WINDOW or incident.is_open
+        ]
+
+    def _pool(
+        self,
+        client_id: ClientId,
+        pool_id: str,
+        first: datetime,
+        incidents: list[Incident],
+        now: datetime,
+        starts: list[datetime],
+    ) -> PoolRecord:
+        here = [one for one in incidents if one.pool_id == pool_id]
+        rows = self._tables.buckets[pool_id]
+        boots = self._boot_seconds(pool_id)
+        return PoolRecord(
+            pool_id=pool_id,
+            incidents_7d=sum(now - one.opened_at <= MARKET_WINDOW for one in here),
+            first_observed_at=first,
+            recent_prices=tuple(rows[start].observation.price for start in starts),
+            boot_seconds=sum(boots, Decimal(0)) / len(boots) if boots else None,
+            boot_samples=len(boots),
+            own_open_incident=any(one.is_open and one.client_id == client_id for one in here),
+            open_incident=any(one.is_open and one.severity is Severity.TERMINATION for one in here),
+        )
+
+    def _boot_seconds(self, pool_id: str) -> list[Decimal]:
+        return [
+            Decimal(str((row.confirmed_at - row.launch_requested_at).total_seconds()))
+            for aggregate in self._tables.agents.values()
+            for row in aggregate.instances.values()
+            if row.pool_id == pool_id and row.confirmed_at is not None and row.launch_requested_at is not None
+            and row.status is not InstanceStatus.LAUNCHING
+        ]  # fmt: skip
+
+    def last_unflagged_ondemand(self, client_id: ClientId, instance_type: str, region: str) -> Decimal | None:
+        row = self._tables.ondemand.get((instance_type, region, False))
+        return row.price if row else None
+
+
+class MemoryDecisions:
+    """``DecisionLog``."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._tables = journal.tables
+
+    def add(self, record: DecisionRecord) -> None:
+        agent_id = record.decision.snapshot.agent_id
+        self._journal.put(self._tables.decisions, agent_id, (record, *self._tables.decisions.get(agent_id, ())))
+
+    def recent(self, client_id: ClientId, agent_id: AgentId, limit: int) -> Sequence[DecisionRecord]:
+        rows = self._tables.decisions.get(agent_id, ())
+        return [row for row in rows if row.decision.snapshot.client_id == client_id][:limit]
+
+
+class MemoryIdempotency:
+    """``IdempotencyStore``. Transactions run alone here, so a first call is never still running."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._tables = journal.tables
+
+    def claim(self, scope: str, key: str, body_hash: str, now: datetime) -> StoredAnswer | None:
+        stored = self._tables.answers.get((scope, key))
+        if stored is None:
+            self._journal.put(
+                self._tables.answers, (scope, key), StoredAnswer(body_hash=body_hash, status=None, body=None)
+            )
+        return stored
+
+    def complete(self, scope: str, key: str, status: int, body: bytes) -> None:
+        stored = self._tables.answers[scope, key]
+        self._journal.put(self._tables.answers, (scope, key), evolve(stored, status=status, body=body))
+
+
+class MemoryAudit:
+    """``AuditLog``."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def add(self, events: Sequence[Event]) -> None:
+        self._journal.append_events(events)
+
+
+class MemoryCredentials:
+    """``Credentials`` over a memory storage."""
+
+    def __init__(self, storage: MemoryStorage) -> None:
+        self._storage = storage
+
+    def find(self, token_hash: str, now: datetime) -> Credential | None:
+        tables = self._storage.tables
+        token = tables.tokens.get(token_hash)
+        if token is None or (token.expires_at is not None and token.expires_at <= now):
+            return None
+        if token.client_id is None:
+            return Credential(client=None, is_admin=True)
+        client = tables.clients[token.client_id]
+        if client.status is ClientStatus.DELETED and not self._winding_down(client):
+            return None
+        return Credential(client=client)
+
+    def _winding_down(self, client: Client) -> bool:
+        return any(
+            row.client.client_id == client.client_id and row.agent.life is Life.RETIRING
+            for row in self._storage.tables.agents.values()
+        )
+
+    def touch(self, client_id: ClientId, now: datetime) -> None:
+        self._storage.tables.last_sync[client_id] = now

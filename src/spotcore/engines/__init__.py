@@ -1,0 +1,1 @@
+"""Decision engines that come with the core."""

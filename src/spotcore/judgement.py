@@ -1,0 +1,121 @@
+"""What an engine's word is worth (4.6): validated whole, refused whole, and never without an answer in its place."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final, Protocol
+
+from attrs import evolve, frozen
+
+from spotcore.decisions import Action, Proposal, Snapshot
+from spotcore.engines.rules import RulesEngine
+from spotcore.events import EventKind
+from spotcore.pools import Mode
+
+DEADLINE: Final = timedelta(seconds=2)
+CONFIDENCE_THRESHOLD: Final = Decimal("0.70")
+CIRCUIT_FAILURES: Final = 5
+CIRCUIT_WINDOW: Final = timedelta(minutes=10)
+CIRCUIT_OPEN_FOR: Final = timedelta(minutes=5)
+
+_MODES: Final[Mapping[Action, Mode | None]] = {
+    Action.STAY: None,
+    Action.SWITCH_POOL: Mode.SPOT,
+    Action.SWITCH_TO_SPOT: Mode.ONDEMAND,
+    Action.SWITCH_TO_ONDEMAND: Mode.SPOT,
+}
+"""The mode a workload must be in for an action to make sense."""
+
+
+class Named(Protocol):
+    """What is recorded of an engine."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+
+
+@frozen(kw_only=True)
+class Advice:
+    """A proposal that may be acted on, and whose it is."""
+
+    proposal: Proposal
+    engine: str
+    engine_version: str
+    source: str  # engine | fallback
+    rejected: EventKind | None = None  # why the engine's own word was not used
+
+
+def fallback(snapshot: Snapshot, *, rejected: EventKind | None = None, reason: str | None = None) -> Advice:
+    """The rules' advice (4.5). ``reason`` says why they were asked, when nothing else explains it."""
+    rules = RulesEngine()
+    proposal = rules.propose(snapshot)
+    if reason is not None and proposal.action is Action.STAY:
+        proposal = evolve(proposal, reason=f"{proposal.reason} ({reason})")
+    return Advice(
+        proposal=proposal, engine="fallback", engine_version=rules.version, source="fallback", rejected=rejected
+    )
+
+
+def judge_output(
+    output: object,
+    snapshot: Snapshot,
+    engine: Named,
+    *,
+    elapsed: timedelta = timedelta(0),
+    threshold: Decimal = CONFIDENCE_THRESHOLD,
+) -> Advice:
+    """The engine's proposal if every part of it is sound, else the rules'.
+
+    ``output`` may be anything at all, an exception too.
+    """
+    if isinstance(output, TimeoutError) or elapsed > DEADLINE:
+        return fallback(snapshot, rejected=EventKind.MODEL_TIMEOUT)
+    if isinstance(output, BaseException):
+        return fallback(snapshot, rejected=EventKind.MODEL_ERROR)
+    if not isinstance(output, Proposal) or not _sound(output, snapshot):
+        return fallback(snapshot, rejected=EventKind.MODEL_OUTPUT_REJECTED)
+    if output.action is not Action.STAY and output.confidence < threshold:
+        output = evolve(output, action=Action.STAY, target_pool_id=None, reason="low_confidence")
+    return Advice(proposal=output, engine=engine.name, engine_version=engine.version, source="engine")
+
+
+def _sound(proposal: Proposal, snapshot: Snapshot) -> bool:
+    if not isinstance(proposal.action, Action) or not isinstance(proposal.reason, str):
+        return False
+    if not _in_unit(proposal.confidence) or (proposal.risk is not None and not _in_unit(proposal.risk)):
+        return False
+    wanted = _MODES[proposal.action]
+    if wanted is not None and snapshot.current_mode is not wanted:
+        return False
+    if proposal.action in (Action.SWITCH_POOL, Action.SWITCH_TO_SPOT):
+        return proposal.target_pool_id in {one.pool_id for one in snapshot.candidates}
+    return proposal.target_pool_id is None
+
+
+def _in_unit(value: Any) -> bool:
+    return isinstance(value, Decimal) and value.is_finite() and 0 <= value <= 1
+
+
+@frozen(kw_only=True)
+class Circuit:
+    """Five failures within ten minutes open it for five; then one probe decides (4.6)."""
+
+    failures: tuple[datetime, ...] = ()
+    opened_at: datetime | None = None
+
+    def allows(self, now: datetime) -> bool:
+        """True while the engine may be asked; after the pause one call at a time probes it."""
+        return self.opened_at is None or now - self.opened_at >= CIRCUIT_OPEN_FOR
+
+    def after_failure(self, now: datetime) -> "Circuit":
+        """The circuit after one more failure; ``opened_at`` is ``now`` exactly when it has just opened."""
+        if self.opened_at is not None:
+            return Circuit(opened_at=now)
+        recent = (*(at for at in self.failures if now - at < CIRCUIT_WINDOW), now)
+        return Circuit(opened_at=now) if len(recent) >= CIRCUIT_FAILURES else Circuit(failures=recent)
+
+    def after_success(self) -> "Circuit":
+        """The circuit after a sound answer: closed."""
+        return Circuit()
