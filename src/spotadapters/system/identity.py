@@ -18,7 +18,7 @@ def new_seal_key() -> bytes:
 
 
 class SecureIdentity:
-    """``Identity``. Without a ``seal_key`` nothing is sealed and tokens cannot be read back (``token_readback=off``)."""
+    """``Identity``. Without a ``seal_key`` nothing is sealed and no token can be read back (``token_readback=off``)."""
 
     def __init__(self, seal_key: bytes | None) -> None:
         self._box = AESGCM(seal_key) if seal_key is not None else None

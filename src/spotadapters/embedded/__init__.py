@@ -1,0 +1,6 @@
+"""PostgreSQL and Valkey from wheels, run as our own children (docs/decisions/0002)."""
+
+from spotadapters.embedded.errors import EmbeddedError
+from spotadapters.embedded.stack import EmbeddedStack
+
+__all__ = ["EmbeddedError", "EmbeddedStack"]

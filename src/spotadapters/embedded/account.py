@@ -1,0 +1,91 @@
+"""Who the servers run as. PostgreSQL refuses root, so root hands them to a system user; everybody else keeps their own.
+
+No folder's permissions are ever loosened for that: a data folder the system user cannot reach is refused, with a hint.
+"""
+
+import os
+import pwd
+import shutil
+import subprocess
+from pathlib import Path
+
+from attrs import frozen
+
+from spotadapters.embedded.errors import EmbeddedError
+
+SYSTEM_USER = "spotcore"
+FALLBACK_USER = "nobody"
+
+
+@frozen
+class Account:
+    """A user the servers run as; ``uid`` None means the caller's own."""
+
+    uid: int | None
+    gid: int | None
+
+    def own(self, path: Path) -> None:
+        """Hand a file or folder to the account."""
+        if self.uid is not None and self.gid is not None:
+            os.chown(path, self.uid, self.gid)
+
+    def popen_arguments(self) -> dict[str, object]:
+        """How ``subprocess`` starts a child under the account."""
+        if self.uid is None:
+            return {}
+        return {"user": self.uid, "group": self.gid, "extra_groups": []}
+
+
+def service_account() -> Account:
+    """The caller's own account, or for root a system user, created when the system has the means."""
+    if os.geteuid() != 0:
+        return Account(None, None)
+    entry = _lookup(SYSTEM_USER)
+    if entry is None and shutil.which("useradd"):
+        subprocess.run(
+            ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SYSTEM_USER],
+            check=False, capture_output=True, timeout=30,
+        )  # fmt: skip
+        entry = _lookup(SYSTEM_USER)
+    entry = entry or _lookup(FALLBACK_USER)
+    if entry is None:
+        raise EmbeddedError(
+            f"PostgreSQL does not run as root and this system has neither the user {SYSTEM_USER} nor {FALLBACK_USER}; "
+            f"create one (useradd --system {SYSTEM_USER}) or run as an ordinary user"
+        )
+    return Account(entry.pw_uid, entry.pw_gid)
+
+
+def _lookup(name: str) -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        return None
+
+
+def can_reach(account: Account, path: Path) -> bool:
+    """True when every folder above ``path`` lets the account through."""
+    if account.uid is None:
+        return True
+    for folder in path.resolve().parents:
+        if not folder.exists():
+            continue
+        facts = folder.stat()
+        if facts.st_uid == account.uid:
+            allowed = facts.st_mode & 0o100
+        elif facts.st_gid == account.gid:
+            allowed = facts.st_mode & 0o010
+        else:
+            allowed = facts.st_mode & 0o001
+        if not allowed:
+            return False
+    return True
+
+
+def require_reachable(account: Account, path: Path) -> None:
+    """Raises ``EmbeddedError`` for a data folder the servers cannot reach, such as one under /root."""
+    if not can_reach(account, path):
+        raise EmbeddedError(
+            f"the servers cannot reach {path}: root runs them as a system user, and a folder above it is closed to "
+            f"others; use --data-dir /var/lib/spotcore (its folders need no loosening)"
+        )

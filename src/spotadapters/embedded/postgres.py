@@ -1,0 +1,152 @@
+"""The embedded PostgreSQL: initialised once, loopback only, password in a 0600 file, durable."""
+
+import os
+import secrets
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+
+from spotadapters.embedded.account import Account
+from spotadapters.embedded.errors import EmbeddedError
+from spotadapters.embedded.process import ChildServer, free_port
+
+DATABASE = "spotcore"
+ROLE = "spotcore"
+MAX_CONNECTIONS = 100
+
+
+class EmbeddedPostgres:
+    """PostgreSQL on one data folder. Durable unless ``durable=False``, which is for tests alone."""
+
+    def __init__(
+        self, programs: Path, folder: Path, account: Account, on_event: Callable[[str], None], *, durable: bool = True
+    ) -> None:
+        self._programs = programs
+        self._folder = folder
+        self._cluster = folder / "cluster"
+        self._account = account
+        self._on_event = on_event
+        self._durable = durable
+        self._environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": "/"}
+        self.port = free_port()
+        self.password = self._password()
+        self.server = self._server()
+
+    @property
+    def url(self) -> str:
+        """A connection URL with the password; do not log it."""
+        return f"postgresql://{ROLE}:{self.password}@127.0.0.1:{self.port}/{DATABASE}"
+
+    def start(self) -> None:
+        """Initialise on first use, stop a leftover of a killed run, start, and create the database."""
+        if not (self._cluster / "PG_VERSION").exists():
+            self._initialise()
+        self._stop_leftover()
+        self.server.start()
+        self._create_database()
+
+    def stop(self) -> None:
+        """Fast shutdown: open transactions are rolled back, nothing committed is lost."""
+        self.server.stop()
+
+    def _password(self) -> str:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        file = self._folder / "password"
+        if not file.exists():
+            file.touch(mode=0o600)
+            file.write_text(secrets.token_hex(24))
+        return file.read_text().strip()
+
+    def _initialise(self) -> None:
+        self._cluster.mkdir(mode=0o700, exist_ok=True)
+        self._account.own(self._cluster)
+        handover = self._folder / "initial-password"
+        handover.touch(mode=0o600)
+        handover.write_text(self.password)
+        self._account.own(handover)
+        command = [
+            str(self._programs / "initdb"), "-D", str(self._cluster), "-U", ROLE, "--auth=scram-sha-256",
+            f"--pwfile={handover}", "-E", "UTF8", "--locale=C.UTF-8", "--no-instructions",
+        ]  # fmt: skip
+        if not self._durable:
+            command.append("--no-sync")
+        done = subprocess.run(  # type: ignore[call-overload]
+            command, env=self._environment, cwd="/", capture_output=True, timeout=120, check=False,
+            **self._account.popen_arguments(),
+        )  # fmt: skip
+        handover.unlink(missing_ok=True)
+        if done.returncode != 0:
+            raise EmbeddedError(f"initdb failed:\n{done.stderr.decode(errors='replace')[-2000:]}")
+
+    def _server(self) -> ChildServer:
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": "",
+            "max_connections": str(MAX_CONNECTIONS),
+            "shared_buffers": "128MB",
+            "log_min_messages": "warning",
+            "timezone": "UTC",
+            "jit": "off",
+        }
+        if not self._durable:
+            settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        log = self._folder / "postgres.log"
+        return ChildServer(
+            "PostgreSQL",
+            [str(self._programs / "postgres"), "-D", str(self._cluster), *arguments],
+            account=self._account,
+            log_file=log,
+            stop_signal=signal.SIGINT,
+            is_ready=self._answers,
+            environment=self._environment,
+            on_event=self._on_event,
+        )
+
+    def _connect(self, database: str) -> "psycopg.Connection[tuple[object, ...]]":
+        return psycopg.connect(
+            host="127.0.0.1", port=self.port, user=ROLE, password=self.password, dbname=database, connect_timeout=5,
+            autocommit=True,
+        )  # fmt: skip
+
+    def _answers(self) -> bool:
+        try:
+            self._connect("postgres").close()
+        except psycopg.Error:
+            return False
+        return True
+
+    def _create_database(self) -> None:
+        with self._connect("postgres") as connection:
+            known = connection.execute("select 1 from pg_database where datname = %s", (DATABASE,)).fetchone()
+            if known is None:
+                connection.execute(f"create database {DATABASE}")
+
+    def _stop_leftover(self) -> None:
+        """A server of a run that was killed ends by itself (see process.py); wait for it, or end it."""
+        file = self._cluster / "postmaster.pid"
+        deadline = time.monotonic() + 20
+        asked = False
+        while (pid := _postmaster(file, self._cluster)) is not None:
+            if not asked:
+                os.kill(pid, signal.SIGINT)
+                asked = True
+            if time.monotonic() > deadline:
+                raise EmbeddedError(f"a PostgreSQL (pid {pid}) still runs on {self._cluster}; stop it first")
+            time.sleep(0.05)
+
+
+def _postmaster(pid_file: Path, cluster: Path) -> int | None:
+    """The pid of a live postgres that really serves this folder; a stale file is PostgreSQL's own to judge."""
+    try:
+        pid = int(pid_file.read_text().splitlines()[0])
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (OSError, ValueError, IndexError):
+        return None
+    serves = any(os.fsencode(str(cluster)) == part for part in command)
+    return pid if serves and b"postgres" in command[0] else None
