@@ -109,9 +109,9 @@ class World:
         assert not result.failed, result.failed
 
 
-def a_world(transactions: Transactions | None = None) -> World:
+def a_world(transactions: Transactions | None = None, clock: FakeClock | None = None) -> World:
     """A world over memory, or over the given storage."""
-    clock = FakeClock()
+    clock = clock or FakeClock()
     storage = transactions if transactions is not None else MemoryStorage().transactions
     plane = control_plane(transactions=storage, clock=clock, identity=CountingIdentity())
     client = plane.clients.create("Acme", "ops@acme.example").client

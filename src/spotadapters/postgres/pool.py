@@ -1,0 +1,72 @@
+"""Connections: an ordinary pool, and a small reserve that emergencies alone use (design 3)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg
+from psycopg_pool import ConnectionPool
+
+LOCK_TIMEOUT = "1s"  # 5.5
+STATEMENT_TIMEOUT = "4s"
+WAIT_SECONDS = 2.0
+CONNECT_SECONDS = 1
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+def _configure(connection: Connection) -> None:
+    connection.execute("select set_config('lock_timeout', %s, false)", (LOCK_TIMEOUT,))
+    connection.execute("select set_config('statement_timeout', %s, false)", (STATEMENT_TIMEOUT,))
+    connection.execute("select set_config('timezone', 'UTC', false)")
+    connection.commit()
+
+
+class Connections:
+    """Two pools on one database. Use it as a context manager; it opens without waiting for the database."""
+
+    def __init__(self, database_url: str, *, size: int = 16, reserve: int = 8) -> None:
+        self.database_url = database_url
+        self.size = size
+        self._ordinary = self._pool(database_url, "ordinary", size)
+        self._urgent = self._pool(database_url, "urgent", reserve)
+
+    @staticmethod
+    def _pool(database_url: str, name: str, size: int) -> "ConnectionPool[Connection]":
+        return ConnectionPool(
+            database_url,
+            min_size=min(4, size),
+            max_size=size,
+            name=name,
+            open=False,
+            timeout=WAIT_SECONDS,
+            reconnect_timeout=5,
+            kwargs={"application_name": f"spotcore-{name}", "connect_timeout": CONNECT_SECONDS},
+            configure=_configure,
+            check=None,
+        )
+
+    def __enter__(self) -> Self:
+        self._ordinary.open(wait=False)
+        self._urgent.open(wait=False)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ordinary.close(timeout=2)
+        self._urgent.close(timeout=2)
+
+    @contextmanager
+    def connection(self, *, urgent: bool = False) -> Iterator[Connection]:
+        """A connection in a transaction of its own: normal exit commits, an exception rolls back."""
+        pool = self._urgent if urgent else self._ordinary
+        with pool.connection() as connection:
+            yield connection
+
+    def used(self) -> tuple[int, int]:
+        """Connections in use, and the most there can be."""
+        stats = [pool.get_stats() for pool in (self._ordinary, self._urgent)]
+        busy = sum(one.get("pool_size", 0) - one.get("pool_available", 0) for one in stats)
+        return busy, sum(one.get("pool_max", 0) for one in stats)

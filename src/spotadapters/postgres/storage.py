@@ -1,0 +1,519 @@
+"""The storage ports on PostgreSQL: one transaction, one locked agent, few round trips."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from spotadapters.postgres.errors import translated
+from spotadapters.postgres.pool import Connection, Connections
+from spotadapters.postgres.queries import query
+from spotadapters.postgres.rows import CONVERTER, from_row, loads, recordset, to_row
+from spotcore import prices
+from spotcore.agents import Agent, Life
+from spotcore.aggregate import Aggregate
+from spotcore.builds import Build
+from spotcore.change import Outcome
+from spotcore.clients import Client, ClientStatus
+from spotcore.commands import Command, CommandState
+from spotcore.decisions import Decision, DecisionRecord
+from spotcore.errors import DuplicateRequest, NotFound, StateConflict
+from spotcore.events import Event, notification_of
+from spotcore.ids import LAUNCH_PLACEHOLDER, REPLICA_PLACEHOLDER, AgentId, ClientId, CommandId
+from spotcore.incidents import TERMINAL as CLOSED_INCIDENTS
+from spotcore.incidents import Incident
+from spotcore.instances import Instance
+from spotcore.market import Market, OndemandQuote, PoolRecord, SpotQuote
+from spotcore.pools import parse_pool
+from spotcore.ports.storage import Credential, Keys, MachineBinding, PollView, StoredAnswer, TokenRecord, UnitOfWork
+from spotcore.ports.world import Clock
+from spotcore.prices import PriceReport
+from spotcore.replicas import Replica
+from spotcore.switches import PrimaryPeriod, Switch
+
+KEPT = timedelta(days=8)  # terminal rows that still travel with their aggregate
+LOCK_TRIES = 2  # 5.5: lock timeout 1 s, one retry
+
+
+class PostgresStorage:
+    """``Transactions`` and ``Credentials`` on one pair of pools."""
+
+    def __init__(self, connections: Connections, clock: Clock) -> None:
+        self._connections = connections
+        self._clock = clock
+
+    @contextmanager
+    def transactions(self, *, urgent: bool = False) -> Iterator[UnitOfWork]:
+        """The ``Transactions`` port."""
+        with translated(), self._connections.connection(urgent=urgent) as connection:
+            yield PostgresUnitOfWork(connection, self._clock)
+
+    def find(self, token_hash: str, now: datetime, *, urgent: bool = False) -> Credential | None:
+        """The ``Credentials`` port, in one statement."""
+        with translated(), self._connections.connection(urgent=urgent) as connection:
+            row = connection.execute(query("credential_find"), {"token_hash": token_hash, "now": now}).fetchone()
+        if row is None:
+            return None
+        is_admin, client_text, winding_down = row
+        if is_admin:
+            return Credential(client=None, is_admin=True)
+        client = from_row(loads(client_text), Client)
+        if client.status is ClientStatus.DELETED and not winding_down:
+            return None
+        return Credential(client=client)
+
+    def touch(self, client_id: ClientId, now: datetime) -> None:
+        """Remember the client's last sign of life, at most every 30 s."""
+        with translated(), self._connections.connection() as connection:
+            connection.execute(query("client_touch"), {"client_id": client_id, "now": now})
+
+
+class PostgresUnitOfWork:
+    """One transaction."""
+
+    def __init__(self, connection: Connection, clock: Clock) -> None:
+        self._connection = connection
+        self.clients = PostgresClients(connection)
+        self.agents = PostgresAgents(connection, clock)
+        self.prices = PostgresPrices(connection)
+        self.decisions = PostgresDecisions(connection)
+        self.idempotency = PostgresIdempotency(connection)
+        self.audit = PostgresAudit(connection)
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Undo what happens inside alone when it raises."""
+        with translated(), self._connection.transaction():
+            yield
+
+
+class PostgresClients:
+    """``ClientStore``."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def lock(self, client_id: ClientId) -> Client:
+        return self._one("client_lock", client_id)
+
+    def get(self, client_id: ClientId) -> Client:
+        return self._one("client_get", client_id)
+
+    def _one(self, name: str, client_id: ClientId) -> Client:
+        row = self._connection.execute(query(name), {"client_id": client_id}).fetchone()
+        if row is None:
+            raise NotFound("unknown client")
+        return from_row(loads(row[0]), Client)
+
+    def add(self, client: Client) -> None:
+        with translated():
+            self._connection.execute(query("client_add"), {"row": Jsonb(to_row(client))})
+
+    def put(self, client: Client) -> None:
+        with translated():
+            self._connection.execute(query("client_put"), to_row(client))
+
+    def add_token(self, token: TokenRecord) -> None:
+        values = {
+            "token_hash": token.token_hash, "client_id": token.client_id, "hint": token.hint, "sealed": token.sealed,
+            "created_at": token.created_at, "expires_at": token.expires_at,
+        }  # fmt: skip
+        self._connection.execute(query("token_add"), values)
+
+    def end_tokens(self, client_id: ClientId, at: datetime) -> None:
+        self._connection.execute(query("tokens_end"), {"client_id": client_id, "at": at})
+
+    def current_token(self, client_id: ClientId) -> TokenRecord | None:
+        row = self._connection.execute(query("token_current"), {"client_id": client_id}).fetchone()
+        if row is None:
+            return None
+        names = ("token_hash", "hint", "sealed", "client_id", "created_at", "expires_at")
+        return TokenRecord(**dict(zip(names, row, strict=True)))
+
+    def agent_ids(self, client_id: ClientId) -> Sequence[AgentId]:
+        return [row[0] for row in self._connection.execute(query("client_agent_ids"), {"client_id": client_id})]
+
+
+class PostgresAgents:
+    """``AgentStore``."""
+
+    def __init__(self, connection: Connection, clock: Clock) -> None:
+        self._connection = connection
+        self._clock = clock
+
+    def lock(self, client_id: ClientId, agent_id: AgentId, keys: Keys = Keys()) -> Aggregate:
+        who = {"client_id": client_id, "agent_id": agent_id}
+        for attempt in range(1, LOCK_TRIES + 1):
+            try:
+                with translated(), self._connection.transaction():
+                    found = self._connection.execute(query("agent_lock"), who).fetchone()
+                break
+            except StateConflict:
+                if attempt == LOCK_TRIES:
+                    raise
+        if found is None:
+            raise NotFound("unknown agent")
+        return self.get(client_id, agent_id, keys)
+
+    def get(self, client_id: ClientId, agent_id: AgentId, keys: Keys = Keys()) -> Aggregate:
+        values = {
+            "client_id": client_id,
+            "agent_id": agent_id,
+            "since": self._clock.now() - KEPT,
+            "cloud_ids": list(keys.cloud_ids),
+            "instance_ids": list(keys.instance_ids),
+            "replica_ids": list(keys.replica_ids),
+            "command_ids": list(keys.command_ids),
+        }
+        row = self._connection.execute(query("agent_load"), values).fetchone()
+        if row is None:
+            raise NotFound("unknown agent")
+        return _aggregate(loads(row[0]))
+
+    def poll(self, client_id: ClientId, agent_id: AgentId) -> PollView:
+        who = {"client_id": client_id, "agent_id": agent_id}
+        row = self._connection.execute(query("agent_poll"), who).fetchone()
+        if row is None:
+            raise NotFound("unknown agent")
+        return PollView(
+            life=Life(row[0]), build=Build(row[1]), able_since_registration=row[2], has_open_commands=row[3]
+        )
+
+    def exists_elsewhere(self, client_id: ClientId, agent_id: AgentId) -> bool:
+        who = {"client_id": client_id, "agent_id": agent_id}
+        return bool(self._scalar("agent_exists_elsewhere", who))
+
+    def find_logical(self, client_id: ClientId, logical_agent_id: str) -> AgentId | None:
+        values = {"client_id": client_id, "logical_agent_id": logical_agent_id}
+        found: AgentId | None = self._scalar("agent_by_logical_id", values)
+        return found
+
+    def bindings(self, cloud_id: str) -> Sequence[MachineBinding]:
+        names = ("client_id", "agent_id", "instance_id", "cloud_id", "is_terminal", "status", "agent_life")
+        rows = self._connection.execute(query("machine_bindings"), {"cloud_id": cloud_id}).fetchall()
+        return [MachineBinding(**dict(zip(names, row, strict=True))) for row in rows]
+
+    def find_by_launch(self, client_id: ClientId, token: str) -> AgentId | None:
+        found: AgentId | None = self._scalar("agent_by_launch", {"client_id": client_id, "token": token})
+        return found
+
+    def find_by_instance(self, client_id: ClientId | None, instance_id: str) -> tuple[ClientId, AgentId] | None:
+        values = {
+            "client_id": client_id,
+            "name": instance_id,
+            "placeholder": _tail(instance_id, LAUNCH_PLACEHOLDER),
+            "replica": _tail(instance_id, REPLICA_PLACEHOLDER),
+        }
+        row = self._connection.execute(query("agent_by_instance"), values).fetchone()
+        return (row[0], row[1]) if row else None
+
+    def find_owner(self, agent_id: AgentId) -> ClientId | None:
+        found: ClientId | None = self._scalar("agent_owner", {"agent_id": agent_id})
+        return found
+
+    def count(self, client_id: ClientId) -> tuple[int, int]:
+        row = self._connection.execute(query("client_counts"), {"client_id": client_id}).fetchone()
+        assert row is not None
+        return row[0], row[1]
+
+    def _scalar(self, name: str, values: dict[str, Any]) -> Any:
+        row = self._connection.execute(query(name), values).fetchone()
+        return row[0] if row else None
+
+    def save(self, outcome: Outcome) -> None:
+        before, after = outcome.before, outcome.after
+        with translated(), self._connection.pipeline():
+            if before is None or before.agent != after.agent:
+                self._upsert("agents", [after.agent])
+            self._upsert("instances", _gives_up_first(_differing(before, after, "instances"), _instance_place))
+            self._upsert("incidents", _gives_up_first(_differing(before, after, "incidents"), _incident_place))
+            self._upsert("replicas", _gives_up_first(_differing(before, after, "replicas"), _replica_place))
+            self._upsert("commands", _gives_up_first(_differing(before, after, "commands"), _command_place))
+            self._upsert("switches", _differing(before, after, "switches"))
+            self._periods(before, after)
+            self._credit(before, after)
+            write_events(self._connection, outcome.events)
+            self._wake(before, after)
+
+    def _upsert(self, table: str, rows: Sequence[Any]) -> None:
+        if rows:
+            self._connection.execute(query(f"{table}_upsert"), {"rows": recordset(rows)})
+
+    def _periods(self, before: Aggregate | None, after: Aggregate) -> None:
+        known = {(row.instance_id, row.started_at): row for row in (before.periods if before else ())}
+        changed = [row for row in after.periods if known.get((row.instance_id, row.started_at)) != row]
+        for row in sorted(changed, key=lambda one: one.ended_at is None):
+            earlier = known.get((row.instance_id, row.started_at))
+            name = "open_period" if earlier is None else "close_period"
+            if earlier is not None and earlier.switch_id != row.switch_id:
+                name = "attach_switch"
+            self._connection.execute(query(name), CONVERTER.unstructure(row))
+
+    def _credit(self, before: Aggregate | None, after: Aggregate) -> None:
+        gain = after.client.total_savings - before.client.total_savings if before else Decimal(0)
+        if gain:
+            self._connection.execute(query("credit_savings"), {"gain": gain, "client_id": after.client.client_id})
+
+    def _wake(self, before: Aggregate | None, after: Aggregate) -> None:
+        """Tell waiting agents of a command that is pending now and was not before; heard only after the commit."""
+        known = before.commands if before else {}
+        fresh = any(
+            command.state is CommandState.PENDING
+            and (command.command_id not in known or known[command.command_id].state is not CommandState.PENDING)
+            for command in after.commands.values()
+        )
+        if fresh:
+            self._connection.execute(query("wake_agent"), {"agent_id": after.agent.agent_id})
+
+    def due(self, now: datetime, limit: int) -> Sequence[tuple[ClientId, AgentId]]:
+        rows = self._connection.execute(query("agents_due"), {"now": now, "limit": limit}).fetchall()
+        return [(row[0], row[1]) for row in rows]
+
+    def undecided(self, now: datetime, older_than: datetime, limit: int) -> Sequence[tuple[ClientId, AgentId]]:
+        values = {"older_than": older_than, "limit": limit}
+        return [(row[0], row[1]) for row in self._connection.execute(query("agents_undecided"), values).fetchall()]
+
+
+def _tail(name: str, prefix: str) -> str | None:
+    return name[len(prefix) :] if name.startswith(prefix) else None
+
+
+def _aggregate(data: dict[str, Any]) -> Aggregate:
+    def rows(name: str, kind: type[Any], key: str) -> dict[Any, Any]:
+        return {row[key]: from_row(row, kind) for row in data[name] or ()}
+
+    return Aggregate(
+        client=from_row(data["client"], Client),
+        agent=from_row(data["agent"], Agent),
+        instances=rows("instances", Instance, "instance_id"),
+        replicas=rows("replicas", Replica, "replica_id"),
+        commands=rows("commands", Command, "command_id"),
+        incidents=rows("incidents", Incident, "incident_id"),
+        switches=rows("switches", Switch, "switch_id"),
+        periods=tuple(from_row(row, PrimaryPeriod) for row in data["periods"] or ()),
+    )
+
+
+def _differing(before: Aggregate | None, after: Aggregate, name: str) -> list[Any]:
+    known = getattr(before, name) if before is not None else {}
+    rows = getattr(after, name)
+    if rows is known:
+        return []
+    return [row for key, row in rows.items() if known.get(key) is not row and known.get(key) != row]
+
+
+def _gives_up_first(rows: list[Any], holds_place: Any) -> list[Any]:
+    """Partial unique indexes are judged row by row: who gives a place up comes before who takes it."""
+    return sorted(rows, key=holds_place)
+
+
+def _instance_place(row: Instance) -> tuple[bool, bool]:
+    return (not row.is_terminal, row.is_primary)
+
+
+def _incident_place(row: Incident) -> bool:
+    return row.state not in CLOSED_INCIDENTS
+
+
+def _replica_place(row: Replica) -> bool:
+    return row.is_live
+
+
+def _command_place(row: Command) -> bool:
+    return row.is_open
+
+
+def write_events(connection: Connection, events: Sequence[Event]) -> None:
+    """Audit rows, the notifications they become, and the outbox (GR-10, NT-1)."""
+    if not events:
+        return
+    connection.execute(query("events_add"), {"rows": recordset(events)})
+    messages = [message for event in events if (message := notification_of(event)) is not None]
+    if messages:
+        connection.execute(query("notifications_add"), {"rows": recordset(messages)})
+    heard = [event for event in events if event.spec.notify is not None or event.spec.frame is not None]
+    if heard:
+        rows = Jsonb([{"event_id": event.event_id, "client_id": event.client_id} for event in heard])
+        connection.execute(query("outbox_add"), {"rows": rows})
+
+
+class PostgresPrices:
+    """``PriceStore``."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def record(self, report: PriceReport) -> None:
+        with translated(), self._connection.pipeline():
+            if report.observations:
+                self._connection.execute(query("prices_record"), _observations(report))
+            if report.ondemand:
+                values = {"items": recordset(report.ondemand), "client_id": report.client_id}
+                self._connection.execute(query("ondemand_record"), values)
+
+    def market(self, client_id: ClientId, instance_type: str | None, region: str | None, now: datetime) -> Market:
+        values = {
+            "client_id": client_id,
+            "instance_type": instance_type,
+            "region": region,
+            "fresh_since": now - timedelta(minutes=10),
+            "week_ago": now - timedelta(days=7),
+        }
+        row = self._connection.execute(query("market"), values).fetchone()
+        assert row is not None
+        return _market(loads(row[0]))
+
+    def last_unflagged_ondemand(self, client_id: ClientId, instance_type: str, region: str) -> Decimal | None:
+        values = {"instance_type": instance_type, "region": region}
+        row = self._connection.execute(query("last_unflagged_ondemand"), values).fetchone()
+        return row[0] if row else None
+
+
+def _observations(report: PriceReport) -> dict[str, Any]:
+    items = []
+    for one in report.observations:
+        pool = parse_pool(one.pool_id)
+        items.append(
+            {
+                "submission_id": one.submission_id,
+                "pool_id": one.pool_id,
+                "instance_type": pool.instance_type,
+                "region": pool.region,
+                "az": pool.az,
+                "price": str(one.price),
+                "observed_at": one.observed_at.isoformat(),
+                "bucket_start": prices.bucket_start(one.observed_at).isoformat(),
+            }
+        )
+    return {
+        "items": Jsonb(items),
+        "client_id": report.client_id,
+        "agent_id": report.agent_id,
+        "instance_id": report.instance_id,
+        "source": report.source.value,
+        "rank": prices.RANK[report.source],
+        "confidence": prices.CONFIDENCE[report.source],
+        "received_at": report.received_at,
+    }
+
+
+def _market(data: dict[str, Any]) -> Market:
+    spot: dict[str, SpotQuote] = {}
+    pools: dict[str, PoolRecord] = {}
+    for row in data["pools"] or ():
+        pool_id = row["pool_id"]
+        own, latest = row["own"], row["latest"]
+        if own is not None:
+            spot[pool_id] = SpotQuote(pool_id=pool_id, price=_number(own["price"]), observed_at=_at(own["observed_at"]))
+        elif latest is not None:
+            spot[pool_id] = SpotQuote(
+                pool_id=pool_id,
+                price=_number(latest["price"]),
+                observed_at=_at(latest["observed_at"]),
+                confidence=_number(latest["confidence"]),
+            )
+        pools[pool_id] = PoolRecord(
+            pool_id=pool_id,
+            incidents_7d=row["incidents"],
+            first_observed_at=_at(row["first_observed_at"]),
+            recent_prices=tuple(_number(price) for price in row["recent"] or ()),
+            boot_seconds=_number(row["boot"]["mean"]) if row["boot"]["mean"] is not None else None,
+            boot_samples=row["boot"]["samples"],
+            own_open_incident=row["own_open"],
+            open_incident=row["open"],
+        )
+    listed = data["ondemand"]
+    return Market(
+        spot=spot,
+        pools=pools,
+        ondemand=OndemandQuote(
+            price=_number(listed["price"]), observed_at=_at(listed["observed_at"]), flagged=listed["flagged"]
+        )
+        if listed
+        else None,
+    )
+
+
+def _number(value: Any) -> Decimal:
+    return value if isinstance(value, Decimal) else Decimal(value)
+
+
+def _at(text: str) -> datetime:
+    return CONVERTER.structure(text, datetime)
+
+
+class PostgresDecisions:
+    """``DecisionLog``."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def add(self, record: DecisionRecord) -> None:
+        snapshot = record.decision.snapshot
+        values = {
+            "client_id": snapshot.client_id,
+            "decision_id": record.decision_id,
+            "agent_id": snapshot.agent_id,
+            "made_at": record.made_at,
+            "trigger": record.trigger,
+            "snapshot_hash": record.snapshot_hash,
+            "command_id": record.command_id,
+            "body": Jsonb(CONVERTER.unstructure(record.decision)),
+        }
+        self._connection.execute(query("decision_add"), values)
+
+    def recent(self, client_id: ClientId, agent_id: AgentId, limit: int) -> Sequence[DecisionRecord]:
+        values = {"client_id": client_id, "agent_id": agent_id, "limit": limit}
+        rows = self._connection.execute(query("decisions_recent"), values).fetchall()
+        return [
+            DecisionRecord(
+                decision_id=row[0],
+                made_at=row[1],
+                trigger=row[2],
+                snapshot_hash=row[3],
+                command_id=CommandId(row[4]) if row[4] else None,
+                decision=CONVERTER.structure(loads(row[5]), Decision),
+            )
+            for row in rows
+        ]
+
+
+class PostgresIdempotency:
+    """``IdempotencyStore``: the unique row makes a twin wait for the first, at most the lock timeout (ID-4)."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def claim(self, scope: str, key: str, body_hash: str, now: datetime) -> StoredAnswer | None:
+        values = {"scope": scope, "key": key, "body_hash": body_hash, "now": now}
+        try:
+            with self._connection.transaction():
+                mine = self._connection.execute(query("idempotency_claim"), values).fetchone()
+        except psycopg.errors.LockNotAvailable as failure:
+            raise DuplicateRequest("the first call with this key is still running") from failure
+        if mine is not None:
+            return None
+        row = self._connection.execute(query("idempotency_read"), {"scope": scope, "key": key}).fetchone()
+        if row is None:
+            raise DuplicateRequest("the first call with this key is still running")
+        return StoredAnswer(body_hash=row[0], status=row[1], body=bytes(row[2]) if row[2] is not None else None)
+
+    def complete(self, scope: str, key: str, status: int, body: bytes) -> None:
+        self._connection.execute(
+            query("idempotency_complete"), {"scope": scope, "key": key, "status": status, "body": body}
+        )
+
+
+class PostgresAudit:
+    """``AuditLog``."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def add(self, events: Sequence[Event]) -> None:
+        with translated():
+            write_events(self._connection, events)
