@@ -46,7 +46,7 @@ def template_url(servers: EmbeddedStack) -> str:
 
 
 @pytest.fixture
-def database_url(servers: EmbeddedStack, template_url: str) -> str:
+def database_url(servers: EmbeddedStack, template_url: str) -> str:  # noqa: ARG001
     """A fresh migrated database."""
     return _create(servers, f"test_{next(_numbers)}", template="template_spotcore")
 
