@@ -19,7 +19,7 @@ from spotcore.change import Change
 from spotcore.clients import Client
 from spotcore.commands import Command, CommandKind, CommandState
 from spotcore.config import ALL_OFF, AgentConfig
-from spotcore.errors import LogicalAgentConflict, SpotError
+from spotcore.errors import InactiveClient, LogicalAgentConflict, SpotError
 from spotcore.events import EventKind
 from spotcore.ids import AgentId, CloudId, CommandId, InstanceId
 from spotcore.instances import RETIRED, Instance, InstanceStatus
@@ -97,7 +97,7 @@ def register_first(change: Change, registration: Registration) -> RegistrationAn
     return _answer(change, "primary", Registered.NEW)
 
 
-def register(change: Change, registration: Registration) -> RegistrationAnswer | SpotError:
+def register(change: Change, registration: Registration, *, known_only: bool = False) -> RegistrationAnswer | SpotError:
     """Judge a machine that registers for a known agent. A refusal comes back as a value, so that its audit row is
     stored; nothing else is."""
     dispatch.pass_time(change)
@@ -109,6 +109,8 @@ def register(change: Change, registration: Registration) -> RegistrationAnswer |
     expected = _by_token(change, registration) or _by_likeness(change, registration)
     if expected is not None:
         return _bind(change, registration, expected)
+    if known_only:
+        return InactiveClient("the client is suspended; only known machines may register")  # Z26
     if change.aggregate.primary is None or change.aggregate.is_offline(change.now):
         return _take_over(change, registration)
     return _refused(change, registration, "another machine serves under this name and is online")  # RG-8

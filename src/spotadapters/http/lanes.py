@@ -1,10 +1,11 @@
 """Thread capacity: emergencies have threads of their own, and others wait for them (design 3).
 
-Use cases are synchronous. An ordinary call that has not started yet lets waiting emergencies go first, for at most half a
-second, so that a storm of notices is over before the next heartbeat competes for the interpreter.
+Use cases are synchronous. An ordinary call that has not started yet lets waiting emergencies go first, for at most half
+a second, so that a storm of notices is over before the next heartbeat competes for the interpreter.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
@@ -39,10 +40,8 @@ class Lanes:
                 if self._emergencies == 0:
                     self._calm.set()
         if not self._calm.is_set():
-            try:
+            with contextlib.suppress(TimeoutError):  # waiting longer would starve heartbeats (T03)
                 await asyncio.wait_for(self._calm.wait(), YIELD_SECONDS)
-            except TimeoutError:
-                pass
         return await loop.run_in_executor(self._ordinary, work)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Agents that wait for commands (Z18): woken at once, never twice for nothing, and by a fallback when nobody wakes them."""
+"""Agents that wait for commands (Z18): woken at once, and by a fallback when nobody wakes them."""
 
 import asyncio
 from collections import Counter
@@ -45,7 +45,11 @@ class Hub:
     def wake_all(self) -> None:
         """Wake-ups may have been lost: everybody looks again."""
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(lambda: [self._wake_now(one) for one in list(self._waiters)])
+            self._loop.call_soon_threadsafe(self._wake_everybody)
+
+    def _wake_everybody(self) -> None:
+        for agent_id in list(self._waiters):
+            self._wake_now(agent_id)
 
     def _wake_now(self, agent_id: str) -> None:
         for event in self._waiters.get(agent_id, ()):

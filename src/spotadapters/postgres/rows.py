@@ -34,7 +34,7 @@ def _converter() -> Converter:
     converter.register_structure_hook(datetime, _instant)
     converter.register_unstructure_hook(Decimal, str)
     converter.register_unstructure_hook(datetime, datetime.isoformat)
-    converter.register_structure_hook_func(lambda kind: get_origin(kind) == Mapping, _mapping)
+    converter.register_structure_hook_func(lambda kind: str(get_origin(kind)) == str(Mapping), _mapping)
     return converter
 
 

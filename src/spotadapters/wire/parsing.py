@@ -1,8 +1,8 @@
 """Bodies in: attrs classes filled by cattrs with strict hooks, aliases folded, nothing guessed.
 
-A request class names its aliases with ``wire(...)``; the first spelling is canonical and wins. Explicit null means absent,
-unknown fields are ignored, numbers never pass through float. A ``lenient`` class drops a malformed optional field instead
-of refusing the call: heartbeats and emergencies must not fail over a detail (T03, T06, T17).
+A request class names its aliases with ``wire(...)``; the first spelling is canonical and wins. Explicit null means
+absent, unknown fields are ignored, numbers never pass through float. A class marked ``LENIENT`` drops a malformed
+optional field instead of refusing the call: heartbeats and emergencies must not fail over a detail (T03, T06, T17).
 """
 
 import json

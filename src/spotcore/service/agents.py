@@ -1,17 +1,19 @@
 """Agents connect, are configured, and leave: E16…E21, E25…E28."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from attrs import frozen
 
 from spotcore import liveness, modes, registration, retirement, upkeep
 from spotcore.agents import Life
+from spotcore.builds import Evidence
 from spotcore.change import Change
 from spotcore.config import AgentConfig, ConfigChange
-from spotcore.errors import Forbidden, InstanceOwned, LimitReached, NotFound, SpotError
+from spotcore.errors import Forbidden, InactiveClient, InstanceOwned, LimitReached, NotFound, SpotError
 from spotcore.events import EventKind
 from spotcore.ids import AgentId
-from spotcore.liveness import Heartbeat, HeartbeatAnswer
+from spotcore.liveness import Heartbeat, HeartbeatAnswer, observe
 from spotcore.ports.storage import Keys, MachineBinding, UnitOfWork
 from spotcore.registration import Registration, RegistrationAnswer
 from spotcore.service.kernel import Caller, Kernel, require_live
@@ -43,18 +45,20 @@ class Agents:
 
     kernel: Kernel
 
-    def register(self, caller: Caller, wanted: Registration) -> RegistrationAnswer:
-        """Judge a machine by RG-1…RG-9. Idempotent.
+    def register(self, caller: Caller, wanted: Registration, *, known_only: bool = False) -> RegistrationAnswer:
+        """Judge a machine by RG-1…RG-9. Idempotent. ``known_only`` is for suspended clients (Z26).
 
-        Raises ``InstanceOwned``, ``LogicalAgentConflict``, ``LimitReached``.
+        Raises ``InstanceOwned``, ``LogicalAgentConflict``, ``LimitReached``, ``InactiveClient``.
         """
         with self.kernel.transactions() as uow:
-            answer = self._register(uow, caller, wanted)
+            answer = self._register(uow, caller, wanted, known_only)
         if isinstance(answer, SpotError):
             raise answer
         return answer
 
-    def _register(self, uow: UnitOfWork, caller: Caller, wanted: Registration) -> RegistrationAnswer | SpotError:
+    def _register(
+        self, uow: UnitOfWork, caller: Caller, wanted: Registration, known_only: bool
+    ) -> RegistrationAnswer | SpotError:
         bindings = uow.agents.bindings(wanted.cloud_id)
         if any(row.client_id != caller.client_id and not row.is_terminal for row in bindings):
             return InstanceOwned("the machine is registered elsewhere")  # RG-9; nothing leaks
@@ -64,6 +68,8 @@ class Agents:
         agent_id = (bound.agent_id if bound else None) or by_token or named
         keys = Keys(cloud_ids=(wanted.cloud_id,))
         if agent_id is None:
+            if known_only:
+                return InactiveClient("the client is suspended; only known machines may register")
             return self._first(uow, caller, wanted)
 
         def rule(change: Change) -> RegistrationAnswer | SpotError:
@@ -72,7 +78,7 @@ class Agents:
                     EventKind.AGENT_REGISTRATION_FAILED, machine=wanted.cloud_id, reason="it serves under another name"
                 )
                 return InstanceOwned("the machine is registered elsewhere")
-            return registration.register(change, wanted)
+            return registration.register(change, wanted, known_only=known_only)
 
         return self.kernel.within(uow, caller, agent_id, rule, keys=keys, market=True)
 
@@ -172,6 +178,16 @@ class Agents:
             liveness.shutdown(change, cloud_id)
 
         self.kernel.run(caller, agent_id, rule, keys=Keys(cloud_ids=(cloud_id,) if cloud_id else ()))
+
+    def cleaned_up(self, caller: Caller, agent_id: AgentId, facts: Mapping[str, Any]) -> None:
+        """E76: what the agent tidied away in its account, for the audit log."""
+
+        def rule(change: Change) -> None:
+            require_live(change.aggregate)
+            observe(change, (Evidence.CLASSIC_CALL,))
+            change.event(EventKind.CLEANUP_COMPLETED, **facts)
+
+        self.kernel.run(caller, agent_id, rule)
 
     def uninstall(self, caller: Caller, cloud_id: str, reason: str | None) -> bool:
         """E28: True when an agent of this client was on that machine."""

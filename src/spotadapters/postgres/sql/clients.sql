@@ -17,7 +17,7 @@ where client_id = %(client_id)s;
 -- name: token_add
 insert into tokens (token_hash, client_id, hint, sealed, created_at, expires_at)
 values (%(token_hash)s, %(client_id)s, %(hint)s, %(sealed)s, %(created_at)s, %(expires_at)s)
-on conflict (token_hash) do nothing;
+on conflict (token_hash) do update set expires_at = excluded.expires_at where tokens.client_id is null;
 
 -- name: tokens_end
 update tokens set expires_at = %(at)s
@@ -29,6 +29,10 @@ where client_id = %(client_id)s and expires_at is null order by created_at desc 
 
 -- name: admin_token_exists
 select exists (select 1 from tokens where client_id is null and (expires_at is null or expires_at > %(now)s));
+
+-- name: admin_token_known
+select exists (select 1 from tokens where token_hash = %(token_hash)s and client_id is null
+    and (expires_at is null or expires_at > %(now)s));
 
 -- name: admin_tokens_end
 update tokens set expires_at = %(at)s where client_id is null and (expires_at is null or expires_at > %(at)s);

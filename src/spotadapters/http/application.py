@@ -1,0 +1,221 @@
+"""From a request to an answer: body, token, handler, shape. One thread hop per request."""
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from attrs import evolve, frozen
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from spotadapters.http import envelope
+from spotadapters.http.auth import Needs, Principal, authenticate, bearer
+from spotadapters.http.envelope import Answer
+from spotadapters.http.errors import SERVER_ERROR_TEXT, STATUS, details_of, message_of
+from spotadapters.http.lanes import Lanes
+from spotadapters.http.replay import replayed
+from spotadapters.http.routes.agents import degraded_heartbeat
+from spotadapters.http.routing import Call, Endpoint, Server, dialect_of
+from spotadapters.http.waiting import MAX_WAIT_SECONDS, Hub, pause
+from spotcore.control_plane import ControlPlane
+from spotcore.dispatch import Dialect
+from spotcore.errors import PayloadTooLarge, SpotError, Unavailable
+from spotcore.ids import ClientId
+from spotcore.ports.storage import Credentials, Transactions
+from spotcore.ports.world import Clock, Identity
+
+log = logging.getLogger("spotadapters.http")
+
+MAX_BODY: Final = 1 << 20
+TOUCH_SECONDS: Final = 30.0
+
+
+@frozen(kw_only=True)
+class Parts:
+    """What the application is built from."""
+
+    plane: ControlPlane
+    transactions: Transactions
+    credentials: Credentials
+    reads: Any
+    clock: Clock
+    identity: Identity
+    lanes: Lanes
+    hub: Hub
+    server: Server
+
+
+@frozen(kw_only=True)
+class Sent:
+    """A rendered answer, and what it was rendered from when it succeeded."""
+
+    body: bytes
+    status: int
+    headers: Mapping[str, str]
+    answer: Answer | None = None
+
+
+class Application:
+    """Serves endpoints. Holds no state of its own but when each client was last remembered as seen."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self._touched: dict[ClientId, float] = {}
+
+    async def serve(self, endpoint: Endpoint, request: Request) -> Response:
+        """The response to a request that has been routed to ``endpoint``."""
+        request_id = envelope.request_id_of(request.headers.get("x-request-id"))
+        try:
+            body = await read_body(request)
+        except PayloadTooLarge as refusal:
+            return self._response(self._refusal(refusal, request_id, endpoint), request_id)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        wait = _wait_seconds(endpoint, request)
+        if wait > 0:
+            sent = await self._waited(endpoint, request, body, request_id, wait)
+        else:
+            sent = await self._in_lane(endpoint, request, body, request_id)
+        return self._response(sent, request_id)
+
+    async def _in_lane(self, endpoint: Endpoint, request: Request, body: bytes, request_id: str) -> Sent:
+        return await self.parts.lanes.run(
+            lambda: self.answered(endpoint, request, body, request_id), urgent=endpoint.urgent
+        )
+
+    async def _waited(self, endpoint: Endpoint, request: Request, body: bytes, request_id: str, seconds: float) -> Sent:
+        """Long poll (Z18): an empty reply is held back until a command is queued or the time is over."""
+        agent_id = str(request.path_params.get("agent_id", ""))
+        deadline = time.monotonic() + seconds
+        event = self.parts.hub.register(agent_id)
+        try:
+            while True:
+                sent = await self._in_lane(endpoint, request, body, request_id)
+                left = deadline - time.monotonic()
+                if sent.answer is None or sent.answer.data.get("commands") or left <= 0:
+                    return sent
+                await pause(event, left)
+        finally:
+            self.parts.hub.forget(agent_id, event)
+
+    def answered(self, endpoint: Endpoint, request: Request, body: bytes, request_id: str) -> Sent:
+        """Authenticate, handle, render. Every failure becomes an answer; none escapes."""
+        try:
+            call = self.call(endpoint, request, body)
+            answer = replayed(endpoint, call, self.parts.identity, request_id=request.headers.get("x-request-id"))
+        except Unavailable as refusal:
+            return self._degraded(endpoint, request, request_id, refusal)
+        except SpotError as refusal:
+            return self._refusal(refusal, request_id, endpoint)
+        except Exception:
+            log.exception("request_failed", extra={"request_id": request_id, "endpoint": endpoint.number})
+            text = envelope.failure("SERVER_ERROR", SERVER_ERROR_TEXT, None, {})
+            return Sent(body=text, status=500, headers={})
+        shape = "legacy" if request.headers.get("x-response-shape") == "legacy" else "envelope"
+        rendered = envelope.success(answer, mirror=endpoint.mirror, shape=shape)
+        return Sent(body=rendered, status=answer.status, headers=answer.headers, answer=answer)
+
+    def _degraded(self, endpoint: Endpoint, request: Request, request_id: str, refusal: Unavailable) -> Sent:
+        """503 on everything while the database is away, heartbeats of known agents excepted (Z32)."""
+        if endpoint.number != "E17":
+            return self._refusal(refusal, request_id, endpoint)
+        try:
+            answer = degraded_heartbeat(
+                request.headers.get("authorization", ""), request.path_params["agent_id"],
+                self.parts.server.engine_loaded,
+            )  # fmt: skip
+        except Unavailable:
+            return self._refusal(refusal, request_id, endpoint)
+        return Sent(body=envelope.success(answer, mirror=True, shape="envelope"), status=200, headers={}, answer=answer)
+
+    async def open_stream(self, endpoint: Endpoint, request: Request) -> "Response | tuple[Call, Dialect]":
+        """A stream's call, authenticated and counted, or the response that refuses it."""
+        request_id = envelope.request_id_of(request.headers.get("x-request-id"))
+
+        def opened() -> tuple[Call, Dialect]:
+            call = self.call(endpoint, request, b"")
+            return call, dialect_of(call)
+
+        try:
+            call, dialect = await self.parts.lanes.run(opened, urgent=False)
+            self.parts.hub.open_stream(call.agent_id)
+        except SpotError as refusal:
+            return self._response(self._refusal(refusal, request_id, endpoint), request_id)
+        return call, dialect
+
+    def call(self, endpoint: Endpoint, request: Request, body: bytes) -> Call:
+        """The request, authenticated. Raises the refusals of section 2."""
+        parts = self.parts
+        call = Call(
+            principal=Principal(client=None),
+            plane=parts.plane,
+            transactions=parts.transactions,
+            reads=parts.reads,
+            clock=parts.clock,
+            server=parts.server,
+            raw_body=body,
+            path=request.path_params,
+            query=request.query_params,
+            headers=request.headers,
+        )
+        if endpoint.access.needs is Needs.NOBODY:
+            return call
+        header = request.headers.get("authorization")
+        token = bearer(header, call.data() if endpoint.body_token and header is None else None)
+        now = parts.clock.now()
+        principal = authenticate(token, endpoint.access, parts.credentials, parts.identity, now, urgent=endpoint.urgent)
+        if principal.client is not None and not endpoint.urgent:
+            self._touch(principal.client.client_id)
+        return evolve(call, principal=principal)
+
+    def _touch(self, client_id: ClientId) -> None:
+        """Remember the client's last sign of life; at most every 30 s, so no tenant row per heartbeat (design 3)."""
+        now = time.monotonic()
+        if now - self._touched.get(client_id, -TOUCH_SECONDS) >= TOUCH_SECONDS:
+            self._touched[client_id] = now
+            self.parts.credentials.touch(client_id, self.parts.clock.now())
+
+    def _refusal(self, refusal: SpotError, request_id: str, endpoint: Endpoint) -> Sent:
+        status = STATUS[refusal.code]
+        if status >= 500:
+            log.error(
+                "request_refused",
+                extra={"request_id": request_id, "endpoint": endpoint.number, "code": refusal.code},
+                exc_info=None if isinstance(refusal, Unavailable) else refusal,
+            )
+        headers = {}
+        if status == 429:
+            headers["Retry-After"] = str(refusal.details.get("retry_after_seconds", 30))
+        extra: dict[str, Any] = {}
+        if refusal.code == "AUTO_SWITCH_DISABLED":
+            extra["auto_switch_enabled"] = False  # E61
+        if endpoint.number == "E14" and status in (401, 403):
+            extra["valid"] = False
+        body = envelope.failure(refusal.code, message_of(refusal), details_of(refusal), extra)
+        return Sent(body=body, status=status, headers=headers)
+
+    @staticmethod
+    def _response(sent: Sent, request_id: str) -> Response:
+        return envelope.response(sent.body, sent.status, {**sent.headers, "X-Request-ID": request_id})
+
+
+async def read_body(request: Request) -> bytes:
+    """The body, at most 1 MiB; nothing beyond is kept. Raises ``PayloadTooLarge``."""
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > MAX_BODY:
+            raise PayloadTooLarge("the body is larger than 1 MiB")
+        parts.append(chunk)
+    return b"".join(parts)
+
+
+def _wait_seconds(endpoint: Endpoint, request: Request) -> float:
+    if not endpoint.waits:
+        return 0
+    try:
+        return min(max(int(request.query_params.get("wait", "0")), 0), MAX_WAIT_SECONDS)
+    except ValueError:
+        return 0

@@ -1,0 +1,97 @@
+"""E10…E14: clients and their tokens."""
+
+from datetime import timedelta
+from typing import Final
+
+from attrs import frozen
+
+from spotadapters.http.auth import Access, Needs
+from spotadapters.http.envelope import Answer
+from spotadapters.http.routing import Call, Endpoint
+from spotadapters.wire.parsing import required, wire
+from spotcore.ids import ClientId
+
+ADMIN: Final = Access(needs=Needs.ADMIN)
+NO_STORE: Final = {"Cache-Control": "no-store"}
+
+
+@frozen(kw_only=True)
+class CreateClient:
+    """E10."""
+
+    name: str = required(limit=255)
+    email: str | None = wire()
+
+
+@frozen(kw_only=True)
+class RotateToken:
+    """E12."""
+
+    grace_seconds: int = wire(default=0)
+
+
+def create(call: Call) -> Answer:
+    """E10."""
+    body = call.parse(CreateClient)
+    issued = call.plane.clients.create(body.name, body.email)
+    client = {
+        "id": issued.client.client_id,
+        "name": issued.client.name,
+        "email": issued.client.email,
+        "token": issued.token,
+        "status": "active",
+    }
+    return Answer(data={"success": True, "client": client}, status=201, headers=NO_STORE)
+
+
+def delete(call: Call) -> Answer:
+    """E11."""
+    client = call.plane.clients.delete(ClientId(call.path_id("client_id")))
+    return Answer(data={"success": True}, message=f"Client {client.name} deleted; its machines keep running")
+
+
+def rotate(call: Call) -> Answer:
+    """E12."""
+    grace = timedelta(seconds=call.parse(RotateToken).grace_seconds)
+    issued = call.plane.clients.rotate(ClientId(call.path_id("client_id")), grace)
+    return Answer(data={"success": True, "token": issued.token}, headers=NO_STORE)
+
+
+def read_token(call: Call) -> Answer:
+    """E13."""
+    view = call.plane.clients.read_token(ClientId(call.path_id("client_id")))
+    data = {"token": view.token, "token_hint": view.hint, "client_name": view.client.name}
+    return Answer(data=data, headers=NO_STORE)
+
+
+def validate(call: Call) -> Answer:
+    """E14."""
+    client = call.principal.client
+    assert client is not None  # the access rule lets clients alone through
+    data = {
+        "valid": True,
+        "client_id": client.client_id,
+        "name": client.name,
+        "client_name": client.name,
+        "email": client.email,
+    }
+    return Answer(data=data)
+
+
+CLIENTS: Final = "/api/admin/clients"
+routes = [
+    Endpoint(
+        number="E10", method="POST", path=f"{CLIENTS}/create", handler=create, access=ADMIN, idempotent=True,
+        secret="token",
+    ),
+    Endpoint(number="E11", method="DELETE", path=CLIENTS + "/{client_id}", handler=delete, access=ADMIN),
+    Endpoint(
+        number="E12", method="POST", path=CLIENTS + "/{client_id}/regenerate-token", handler=rotate, access=ADMIN,
+        idempotent=True, secret="token",
+    ),
+    Endpoint(number="E13", method="GET", path=CLIENTS + "/{client_id}/token", handler=read_token, access=ADMIN),
+    Endpoint(
+        number="E14", method="GET", path="/api/client/validate", handler=validate, mirror=True,
+        access=Access(needs=Needs.CLIENT),
+    ),
+]  # fmt: skip

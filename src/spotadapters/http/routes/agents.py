@@ -1,0 +1,433 @@
+"""E16…E22, E25…E28: agents connect, are configured, and leave."""
+
+import time
+from collections.abc import Mapping
+from threading import Lock
+from typing import Any, Final
+
+from attrs import frozen
+
+from spotadapters.http.auth import Access, Needs
+from spotadapters.http.envelope import Answer
+from spotadapters.http.routing import Call, Endpoint
+from spotadapters.wire import words
+from spotadapters.wire.parsing import flag, required, wire
+from spotcore.builds import Evidence
+from spotcore.config import SETTINGS, ConfigChange, terminate_wait_minutes
+from spotcore.errors import Unavailable, ValidationFailed
+from spotcore.ids import CloudId, is_cloud_id
+from spotcore.liveness import Heartbeat, HeartbeatAnswer, SeenMachine
+from spotcore.pools import Mode, parse_mode
+from spotcore.registration import Registration
+from spotcore.service.agents import ConfigAnswer
+
+AGENT: Final = Access(needs=Needs.CLIENT)
+SAFE: Final = Access(needs=Needs.CLIENT, while_suspended=True)
+ALWAYS: Final = Access(needs=Needs.CLIENT, while_suspended=True, winding_down=True)
+PEOPLE: Final = Access(needs=Needs.EITHER)
+UNKNOWN_WORDS: Final = frozenset({"", "unknown", "none", "null"})
+
+
+def known(word: str | None) -> str | None:
+    """None for what an agent says when its metadata could not be read."""
+    return None if word is None or word.lower() in UNKNOWN_WORDS else word
+
+
+def mode_of(word: str | None) -> Mode:
+    """A mode, unknown for anything an agent may not say."""
+    try:
+        return parse_mode(word) if word else Mode.UNKNOWN
+    except ValidationFailed:
+        return Mode.UNKNOWN
+
+
+@frozen(kw_only=True)
+class Register:
+    """E16."""
+
+    instance_id: str = required(limit=128)
+    logical_agent_id: str | None = wire(limit=255)
+    mode: str | None = wire("current_mode")
+    hostname: str | None = wire(clip=True)
+    ami_id: str | None = wire(clip=True)
+    agent_version: str | None = wire("version", limit=32, clip=True)
+    private_ip: str | None = wire(limit=45, clip=True)
+    public_ip: str | None = wire(limit=45, clip=True)
+    launch_token: str | None = wire(limit=128)
+    cloud_account: str | None = wire(clip=True)
+    project_id: str | None = wire(clip=True)
+
+
+def _place(data: Mapping[str, Any], *names: str) -> str | None:
+    """Type, region or zone: null and ``unknown`` are accepted as unknown, a missing key is not (E16)."""
+    for name in names:
+        if name in data:
+            value = data[name]
+            if value is not None and (type(value) is not str or len(value) > 64):
+                raise ValidationFailed(f"invalid: {name}", **{names[0]: ["expected a text of at most 64 characters"]})
+            return known(value)
+    raise ValidationFailed(f"missing: {names[0]}", **{names[0]: ["required"]})
+
+
+def register(call: Call) -> Answer:
+    """E16."""
+    data, body = call.data(), call.parse(Register)
+    if not is_cloud_id(body.instance_id):
+        raise ValidationFailed(
+            "invalid: instance_id", instance_id=["use the EC2 instance id, e.g. i-0123456789abcdef0"]
+        )
+    metadata = {"cloud_account": body.cloud_account, "project_id": body.project_id}
+    modern = "cloud_account" in data or "project_id" in data
+    wanted = Registration(
+        cloud_id=CloudId(body.instance_id),
+        logical_agent_id=body.logical_agent_id or body.instance_id,
+        instance_type=_place(data, "instance_type"),
+        region=_place(data, "region"),
+        az=_place(data, "az", "availability_zone"),
+        mode=mode_of(body.mode),
+        hostname=body.hostname,
+        ami_id=known(body.ami_id),
+        agent_version=body.agent_version,
+        private_ip=known(body.private_ip),
+        public_ip=known(body.public_ip),
+        launch_token=body.launch_token,
+        metadata={name: value for name, value in metadata.items() if value},
+        evidence=(Evidence.CLOUD_ACCOUNT,) if modern else (),
+    )
+    client = call.principal.client
+    answer = call.plane.agents.register(
+        call.principal.acting(None, actor="agent"), wanted, known_only=client is not None and client.is_suspended
+    )
+    settings = words.config(
+        answer.config, answer.config_version, replica_count=answer.replica_count,
+        engine_active=call.server.engine_loaded and answer.role == "primary",
+    )  # fmt: skip
+    return Answer(
+        data={
+            "agent_id": answer.agent_id,
+            "client_id": answer.client_id,
+            "role": answer.role,
+            "config": settings,
+            "config_version": answer.config_version,
+            "registered": answer.registered.value,
+        }
+    )
+
+
+@frozen(kw_only=True)
+class Beat:
+    """E17. Lenient: no detail of a heartbeat is worth an agent's silence (T03)."""
+
+    LENIENT = True
+    status: str | None = wire(clip=True)
+    instance_id: str | None = wire(limit=128)
+    instance_type: str | None = wire(limit=64)
+    az: str | None = wire(limit=64)
+    mode: str | None = wire("current_mode")
+    monitored_instances: tuple[Any, ...] | None = wire()
+    inventory_snapshot: Mapping[str, Any] | None = wire()
+    config_version_applied: int | None = wire()
+
+
+def _inventory(snapshot: Mapping[str, Any] | None) -> tuple[SeenMachine, ...]:
+    """Entries of a v5 inventory; ``{}``, an error or nonsense mean nothing (E17, T18)."""
+    entries = (snapshot or {}).get("instances")
+    if not isinstance(entries, list):
+        return ()
+    seen = []
+    for entry in entries[:2_000]:
+        if not isinstance(entry, dict) or not is_cloud_id(_text(entry.get("instance_id"))):
+            continue
+        on_spot = bool(entry["pool"]) if "pool" in entry else None
+        seen.append(
+            SeenMachine(
+                cloud_id=str(entry["instance_id"]),
+                on_spot=on_spot,
+                private_ip=_text(entry.get("private_ip")),
+                public_ip=_text(entry.get("public_ip")),
+            )
+        )
+    return tuple(seen)
+
+
+def _text(value: Any) -> str | None:
+    return value[:128] if isinstance(value, str) and value.isprintable() else None
+
+
+def _named_machine(body: Beat) -> str | None:
+    """The machine a heartbeat names: ``instance_id``, else the only monitored one, else none (Z23)."""
+    if is_cloud_id(body.instance_id):
+        return body.instance_id
+    listed = [one for one in body.monitored_instances or () if isinstance(one, str) and is_cloud_id(one)]
+    return listed[0] if len(listed) == 1 else None
+
+
+def heartbeat(call: Call) -> Answer:
+    """E17; answered from memory while the database is away (Z32)."""
+    caller, body = call.agent_caller(), call.parse(Beat)
+    evidence: tuple[Evidence, ...] = ()
+    if body.instance_id:
+        evidence = (Evidence.CLASSIC_CALL,)
+    elif body.monitored_instances:
+        evidence = (Evidence.MARK_EXECUTED,)
+    beat = Heartbeat(
+        cloud_id=_named_machine(body),
+        going_offline=(body.status or "").lower() in words.OFFLINE_WORDS,
+        instance_type=known(body.instance_type),
+        az=known(body.az),
+        mode=mode_of(body.mode),
+        inventory=_inventory(body.inventory_snapshot),
+        config_version_applied=body.config_version_applied,
+        evidence=evidence,
+    )
+    answer = call.plane.agents.heartbeat(caller, call.agent_id, beat)
+    REMEMBERED.keep(call.headers.get("authorization", ""), call.agent_id, answer)
+    return Answer(data=_heartbeat_data(answer, call.server.engine_loaded, acknowledged=True))
+
+
+def _heartbeat_data(answer: HeartbeatAnswer, engine_loaded: bool, *, acknowledged: bool) -> dict[str, Any]:
+    settings = words.config(
+        answer.config, answer.config_version, replica_count=answer.replica_count,
+        engine_active=engine_loaded and answer.role == "primary",
+    )  # fmt: skip
+    return {
+        "success": True,
+        "acknowledged": acknowledged,
+        "agent_id": answer.agent_id,
+        "role": answer.role,
+        "status": answer.status,
+        "server_time": answer.server_time,
+        "poll_hint_seconds": answer.poll_hint_seconds,
+        "config_version": answer.config_version,
+        "config_changed": answer.config_changed,
+        "commands_pending": answer.commands_pending,
+        "config": settings,
+    }
+
+
+class Remembered:
+    """Last heartbeat answers of this process, for ten minutes: what Z32 may repeat to a token and agent seen valid."""
+
+    SECONDS = 600.0
+    LIMIT = 200_000
+
+    def __init__(self) -> None:
+        self._answers: dict[tuple[str, str], tuple[float, HeartbeatAnswer]] = {}
+        self._lock = Lock()
+
+    def keep(self, credential: str, agent_id: str, answer: HeartbeatAnswer) -> None:
+        """Remember an answer that was just committed."""
+        with self._lock:
+            if len(self._answers) >= self.LIMIT:
+                self._answers.clear()
+            self._answers[credential, agent_id] = (time.monotonic(), answer)
+
+    def find(self, credential: str, agent_id: str) -> HeartbeatAnswer | None:
+        """The answer to repeat, None when there is none young enough."""
+        found = self._answers.get((credential, agent_id))
+        return found[1] if found is not None and time.monotonic() - found[0] <= self.SECONDS else None
+
+
+REMEMBERED: Final = Remembered()
+
+
+def degraded_heartbeat(credential: str, agent_id: str, engine_loaded: bool) -> Answer:
+    """Z32: 200 with ``acknowledged: false`` to who was valid lately. Raises ``Unavailable`` otherwise."""
+    answer = REMEMBERED.find(credential, agent_id)
+    if answer is None:
+        raise Unavailable("the database cannot be reached")
+    return Answer(data=_heartbeat_data(answer, engine_loaded, acknowledged=False))
+
+
+def config(call: Call) -> Answer:
+    """E18, with the version as ETag (CV-6)."""
+    answer = call.plane.agents.config(call.agent_caller(), call.agent_id)
+    settings = words.config(
+        answer.config, answer.config_version, replica_count=answer.replica_count,
+        engine_active=call.server.engine_loaded,
+    )  # fmt: skip
+    etag = f'"{answer.config_version}"'
+    if call.headers.get("if-none-match") == etag:
+        return Answer(data={}, status=304, headers={"ETag": etag})
+    return Answer(data={**settings, "agent_id": call.agent_id}, headers={"ETag": etag})
+
+
+def toggle(call: Call) -> Answer:
+    """E19."""
+    value = call.data().get("enabled")
+    try:
+        enabled = True if value is None else flag(value)
+    except ValueError as bad:
+        raise ValidationFailed("invalid: enabled", enabled=[str(bad)]) from None
+    answer = call.plane.agents.toggle(call.agent_caller(actor="client"), call.agent_id, enabled)
+    return Answer(data={"success": True, "enabled": answer.config.enabled, "config_version": answer.config_version})
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(part.capitalize() for part in rest)
+
+
+FLAGS: Final = frozenset(
+    {
+        "auto_switch_enabled", "manual_replica_enabled", "auto_terminate_enabled", "replica_enabled",
+        "cleanup_enabled", "emergency_rebalance_only",
+    }
+)  # fmt: skip
+NULLABLE: Final = frozenset({"failover_on_heartbeat_loss_seconds"})
+
+
+def config_change(data: Mapping[str, Any], *, camel_first: bool) -> ConfigChange:
+    """Any writable setting in either spelling, and the wait in minutes (E20, E25). ``enabled`` is E19's alone."""
+    wanted: dict[str, Any] = {}
+    for name in SETTINGS:
+        if name == "enabled":
+            continue
+        spellings = (_camel(name), name) if camel_first else (name, _camel(name))
+        given = [data[one] for one in spellings if one in data and (data[one] is not None or name in NULLABLE)]
+        if given:
+            wanted[name] = bool(given[0]) if name in FLAGS and given[0] in (0, 1) else given[0]
+    for spelling in ("terminateWaitMinutes", "terminate_wait_minutes"):
+        minutes = data.get(spelling)
+        if minutes is None or "terminate_wait_seconds" in wanted:
+            continue
+        if type(minutes) is not int or not 1 <= minutes <= 1_440:
+            raise ValidationFailed(f"invalid: {spelling}", **{spelling: ["use a whole number from 1 to 1440"]})
+        wanted["terminate_wait_seconds"] = minutes * 60
+    expected = data.get("expected_version")
+    if expected is not None and type(expected) is not int:
+        raise ValidationFailed("invalid: expected_version", expected_version=["use a whole number"])
+    return ConfigChange(wanted=wanted, expected_version=expected)
+
+
+def _configured(call: Call, *, camel_first: bool) -> Answer:
+    change = config_change(call.data(), camel_first=camel_first)
+    return _config_answer(call.plane.agents.configure(call.agent_caller(actor="client"), call.agent_id, change))
+
+
+def _config_answer(answer: ConfigAnswer) -> Answer:
+    """The stored values, never an echo of the request (MX-12)."""
+    settings = answer.config
+    return Answer(
+        data={
+            "success": True,
+            "auto_switch_enabled": settings.auto_switch_enabled,
+            "manual_replica_enabled": settings.manual_replica_enabled,
+            "auto_terminate_enabled": settings.auto_terminate_enabled,
+            "terminate_wait_seconds": settings.terminate_wait_seconds,
+            "config_version": answer.config_version,
+        }
+    )
+
+
+def configure(call: Call) -> Answer:
+    """E20."""
+    return _configured(call, camel_first=True)
+
+
+def settings(call: Call) -> Answer:
+    """E25."""
+    return _configured(call, camel_first=False)
+
+
+def delete(call: Call) -> Answer:
+    """E21."""
+    call.plane.agents.delete(call.agent_caller(actor="client"), call.agent_id)
+    return Answer(data={"success": True, "agent_id": call.agent_id}, message="Agent deleted; its machine keeps running")
+
+
+def agents_of_client(call: Call) -> Answer:
+    """E22."""
+    caller = call.client_caller()
+    call.plane.clients.get(caller.client_id)
+    return Answer(data=[_listed(row) for row in call.reads.agents_of_client(caller.client_id)])
+
+
+def _listed(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": row["agent_id"],
+        "logicalAgentId": row["logical_agent_id"],
+        "hostname": row["hostname"],
+        "instanceId": row["cloud_id"],
+        "instanceType": row["instance_type"],
+        "region": row["region"],
+        "az": row["az"],
+        "currentMode": row["mode"],
+        "currentPoolId": row["pool_id"],
+        "status": row["status"],
+        "lastHeartbeat": row["last_heartbeat_at"],
+        "instanceCount": row["instance_count"],
+        "enabled": row["enabled"],
+        "autoSwitchEnabled": row["auto_switch_enabled"],
+        "manualReplicaEnabled": row["manual_replica_enabled"],
+        "autoTerminateEnabled": row["auto_terminate_enabled"],
+        "terminateWaitMinutes": terminate_wait_minutes(row["terminate_wait_seconds"]),
+        "agentVersion": row["agent_version"],
+        "configVersion": row["config_version"],
+        "noticeStatus": row["notice_status"] or "none",
+    }
+
+
+def presence(call: Call) -> Answer:
+    """E26: 404 only for an agent that is deleted or never was (T01)."""
+    found = call.plane.agents.presence(call.principal.acting(None, actor="agent"), call.agent_id)
+    return Answer(
+        data={
+            "agent_id": found.agent_id,
+            "status": found.status,
+            "enabled": found.enabled,
+            "config_version": found.config_version,
+        }
+    )
+
+
+@frozen(kw_only=True)
+class Shutdown:
+    """E27, and E28's machine."""
+
+    LENIENT = True
+    cloud_instance_id: str | None = wire("instance_id", limit=128)
+    reason: str | None = wire(clip=True)
+
+
+def shutdown(call: Call) -> Answer:
+    """E27."""
+    body = call.parse(Shutdown)
+    machine = body.cloud_instance_id if is_cloud_id(body.cloud_instance_id) else None
+    call.plane.agents.shutdown(call.agent_caller(), call.agent_id, machine)
+    return Answer(data={"success": True})
+
+
+def uninstall(call: Call) -> Answer:
+    """E28."""
+    body = call.parse(Shutdown)
+    matched = False
+    if is_cloud_id(body.cloud_instance_id) and body.cloud_instance_id is not None:
+        matched = call.plane.agents.uninstall(
+            call.principal.acting(None, actor="agent"), body.cloud_instance_id, body.reason
+        )
+    return Answer(data={"success": True, "matched": matched})
+
+
+A: Final = "/api/agents/{agent_id}"
+C: Final = "/api/client/agents/{agent_id}"
+routes = [
+    Endpoint(
+        number="E16", method="POST", path="/api/agents/register", handler=register, access=SAFE, mirror=True,
+        body_token=True,
+    ),
+    Endpoint(
+        number="E28", method="POST", path="/api/agents/uninstall", handler=uninstall, access=SAFE, mirror=True
+    ),
+    Endpoint(number="E17", method="POST", path=A + "/heartbeat", handler=heartbeat, access=ALWAYS, mirror=True),
+    Endpoint(number="E18", method="GET", path=A + "/config", handler=config, access=SAFE, mirror=True),
+    Endpoint(number="E19", method="POST", path=C + "/toggle-enabled", handler=toggle, access=PEOPLE),
+    Endpoint(number="E20", method="POST", path=C + "/config", handler=configure, access=PEOPLE),
+    Endpoint(number="E25", method="POST", path=C + "/settings", handler=settings, access=PEOPLE),
+    Endpoint(number="E21", method="DELETE", path=C, handler=delete, access=PEOPLE),
+    Endpoint(
+        number="E22", method="GET", path="/api/client/{client_id}/agents", handler=agents_of_client, access=PEOPLE
+    ),
+    Endpoint(number="E26", method="GET", path=A, handler=presence, access=SAFE, mirror=True),
+    Endpoint(number="E27", method="POST", path=A + "/shutdown", handler=shutdown, access=SAFE, mirror=True),
+]  # fmt: skip

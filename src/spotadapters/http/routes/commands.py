@@ -1,0 +1,237 @@
+"""E40, E41, E55, E69…E73: agents fetch commands and report what came of them."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from attrs import frozen
+
+from spotadapters.http.envelope import Answer
+from spotadapters.http.routes.agents import ALWAYS, SAFE, known
+from spotadapters.http.routing import Call, Endpoint
+from spotadapters.wire import words
+from spotadapters.wire.parsing import flag, required, wire
+from spotcore.builds import Evidence
+from spotcore.dispatch import Dialect
+from spotcore.errors import NotFound, ValidationFailed
+from spotcore.ids import CloudId, is_cloud_id
+from spotcore.instances import InstanceStatus
+from spotcore.reports import CommandReport
+from spotcore.standby import MachineFacts
+
+
+def _fetched(call: Call, dialect: Dialect) -> Answer:
+    handed = call.plane.commands.fetch(call.agent_caller(), call.agent_id, dialect)
+    return Answer(data={"commands": [words.command_item(one, handed.machines) for one in handed.commands]})
+
+
+def pending_classic(call: Call) -> Answer:
+    """E69."""
+    return _fetched(call, Dialect.CLASSIC)
+
+
+def pending_modern(call: Call) -> Answer:
+    """E71."""
+    return _fetched(call, Dialect.MODERN)
+
+
+SUCCESS_WORDS: Final[Mapping[str, bool]] = {
+    "success": True,
+    "completed": True,
+    "failed": False,
+    "failure": False,
+    "partial": False,
+    "error": False,
+}
+
+
+@frozen(kw_only=True)
+class Executed:
+    """E70 and E73, what both share."""
+
+    LENIENT = True
+    message: str | None = wire("error", "error_message", clip=True)
+    execution_result: Mapping[str, Any] | None = wire()
+
+
+def _success(data: Mapping[str, Any]) -> bool | None:
+    """The verdict under any of its names; None when nothing is said of it."""
+    for name in ("success", "status", "result"):
+        value = data.get(name)
+        if isinstance(value, str):
+            verdict = SUCCESS_WORDS.get(value.lower())
+            if verdict is not None:
+                return verdict
+        elif value is not None and not isinstance(value, dict):
+            try:
+                return flag(value)
+            except ValueError as bad:
+                raise ValidationFailed(f"invalid: {name}", **{name: [str(bad)]}) from None
+    return None
+
+
+def executed(call: Call) -> Answer:
+    """E70."""
+    verdict = _success(call.data())
+    return _reported(call, call.path_id("command_id"), True if verdict is None else verdict, Evidence.CLASSIC_CALL)
+
+
+@frozen(kw_only=True)
+class MarkExecuted:
+    """E73."""
+
+    command_id: str = required(limit=128)
+
+
+def mark_executed(call: Call) -> Answer:
+    """E73: v2 acknowledges failures too, so its silence about success is none (T19)."""
+    body = call.parse(MarkExecuted)
+    return _reported(call, body.command_id, _success(call.data()), Evidence.MARK_EXECUTED)
+
+
+def _reported(call: Call, name: str, success: bool | None, evidence: Evidence) -> Answer:
+    body = call.parse(Executed)
+    report = CommandReport(command=name, success=success, message=body.message, result=body.execution_result)
+    command = call.plane.commands.result(call.agent_caller(), call.agent_id, report, (evidence,))
+    if command is None:
+        raise NotFound("unknown command")
+    return Answer(data={"success": True, "command_id": command.command_id})
+
+
+@frozen(kw_only=True)
+class ActionResult:
+    """E72."""
+
+    request_id: str = required("command_id", limit=128)
+    result: str = required(limit=32)
+    cloud_instance_id: str | None = wire("instance_id", limit=128)
+    error_message: str | None = wire("error", "message", clip=True)
+    metadata: Mapping[str, Any] | None = wire()
+
+
+def action_result(call: Call) -> Answer:
+    """E72: an unknown request id is 200 with ``matched: false``, because an error makes a v5 back off (CM-6)."""
+    body = call.parse(ActionResult)
+    verdict = SUCCESS_WORDS.get(body.result.lower())
+    if verdict is None:
+        raise ValidationFailed("invalid: result", result=["use SUCCESS or FAILURE"])
+    machine = None
+    if body.cloud_instance_id is not None and is_cloud_id(body.cloud_instance_id):
+        machine = MachineFacts(cloud_id=CloudId(body.cloud_instance_id))
+    report = CommandReport(
+        command=body.request_id, success=verdict, machine=machine, message=body.error_message, result=body.metadata
+    )
+    command = call.plane.commands.result(call.agent_caller(), call.agent_id, report, (Evidence.MODERN_CALL,))
+    if command is None:
+        return Answer(data={"success": True, "matched": False, "command_id": None})
+    return Answer(data={"success": True, "command_id": command.command_id})
+
+
+@frozen(kw_only=True)
+class Launched:
+    """E40."""
+
+    temp_instance_id: str = required(limit=128)
+    instance_id: str = required(limit=128)
+    instance_type: str | None = wire(limit=64)
+    az: str | None = wire(limit=64)
+    request_id: str | None = wire(limit=128)
+
+
+def launched(call: Call) -> Answer:
+    """E40."""
+    body = call.parse(Launched)
+    if not is_cloud_id(body.instance_id):
+        raise ValidationFailed("invalid: instance_id", instance_id=["use the EC2 instance id"])
+    facts = MachineFacts(cloud_id=CloudId(body.instance_id), instance_type=known(body.instance_type), az=known(body.az))
+    machine = call.plane.commands.launched(
+        call.agent_caller(), call.agent_id, body.temp_instance_id, facts, body.request_id
+    )
+    seconds = None
+    if machine.launch_requested_at is not None and machine.confirmed_at is not None:
+        seconds = round((machine.confirmed_at - machine.launch_requested_at).total_seconds())
+    return Answer(
+        data={
+            "success": True,
+            "instance_id": body.instance_id,
+            "status": machine.status.value,
+            "launch_duration_seconds": seconds,
+        }
+    )
+
+
+@frozen(kw_only=True)
+class Terminated:
+    """E41."""
+
+    instance_id: str = required("cloud_instance_id", limit=128)
+
+
+def terminated(call: Call) -> Answer:
+    """E41; for the current primary nothing is removed (IN-26)."""
+    body = call.parse(Terminated)
+    machine = call.plane.commands.terminated(call.agent_caller(), call.agent_id, body.instance_id)
+    seconds = None
+    if machine.terminating_since is not None and machine.terminated_at is not None:
+        seconds = round((machine.terminated_at - machine.terminating_since).total_seconds())
+    ended = machine.status is InstanceStatus.TERMINATED
+    return Answer(
+        data={
+            "success": True,
+            "instance_id": body.instance_id,
+            "status": "terminated" if ended else machine.status.value,
+            "termination_duration_seconds": seconds,
+        }
+    )
+
+
+def terminate_list(call: Call) -> Answer:
+    """E55."""
+    found = call.plane.commands.terminate_list(call.agent_caller(), call.agent_id)
+    items = []
+    for entry in found.entries:
+        waited = "seconds_waiting" if entry.reason.value == "zombie_timeout" else "seconds_since_marked"
+        items.append(
+            {
+                "instance_id": entry.instance.cloud_id,
+                "instance_type": entry.instance.instance_type,
+                "az": entry.instance.az,
+                "reason": entry.reason.value,
+                waited: entry.seconds,
+            }
+        )
+    return Answer(
+        data={
+            "instances": items,
+            "auto_terminate_enabled": found.auto_terminate_enabled,
+            "terminate_wait_seconds": found.terminate_wait_seconds,
+        }
+    )
+
+
+A: Final = "/api/agents/{agent_id}"
+routes = [
+    Endpoint(number="E40", method="POST", path=A + "/instance-launched", handler=launched, access=SAFE, mirror=True),
+    Endpoint(
+        number="E41", method="POST", path=A + "/instance-terminated", handler=terminated, access=ALWAYS, mirror=True
+    ),
+    Endpoint(
+        number="E55", method="GET", path=A + "/instances-to-terminate", handler=terminate_list, access=ALWAYS,
+        mirror=True,
+    ),
+    Endpoint(
+        number="E69", method="GET", path=A + "/pending-commands", handler=pending_classic, access=ALWAYS, mirror=True,
+        waits=True,
+    ),
+    Endpoint(
+        number="E70", method="POST", path=A + "/commands/{command_id}/executed", handler=executed, access=SAFE,
+        mirror=True,
+    ),
+    Endpoint(
+        number="E71", method="GET", path=A + "/commands/pending", handler=pending_modern, access=ALWAYS, mirror=True,
+        waits=True,
+    ),
+    Endpoint(number="E72", method="POST", path=A + "/action-result", handler=action_result, access=ALWAYS, mirror=True),
+    Endpoint(
+        number="E73", method="POST", path=A + "/mark-command-executed", handler=mark_executed, access=SAFE, mirror=True
+    ),
+]  # fmt: skip

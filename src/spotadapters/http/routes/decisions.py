@@ -1,0 +1,160 @@
+"""E60…E62: recommendations, and the one decision with its four views (http-api 7.8)."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from attrs import frozen
+
+from spotadapters.http.envelope import Answer
+from spotadapters.http.routes.agents import AGENT, PEOPLE
+from spotadapters.http.routes.machines import target_mode
+from spotadapters.http.routes.reports import decision_sheet
+from spotadapters.http.routing import Call, Endpoint
+from spotadapters.wire import words
+from spotadapters.wire.parsing import wire
+from spotcore.decisions import Action, Decision
+from spotcore.errors import ValidationFailed
+from spotcore.pools import Mode
+from spotcore.service.decisions import Recommendation
+from spotcore.service.machines import SwitchRequest
+
+
+def decision_data(decision: Decision) -> dict[str, Any]:
+    """The canonical decision."""
+    per_hour = decision.savings_per_hour
+    pool_id = decision.target_pool_id
+    moves = decision.action is not Action.STAY
+    to_spot = decision.target_mode is Mode.SPOT
+    kind = ("switch_to_" if moves else "stay_") + ("spot" if to_spot else "ondemand")
+    return {
+        "instance_id": decision.snapshot.instance_id,
+        "recommended_action": words.RECOMMENDED_ACTION[decision.action],
+        "decision_type": kind,
+        "action": "SWITCH" if moves else "NO_ACTION",
+        "recommendation": words.RECOMMENDATION[decision.action],
+        "recommended_mode": decision.target_mode,
+        "recommended_pool_id": pool_id,
+        "target_pool": pool_id,
+        "target_pool_id": pool_id,
+        "target_type": "spot" if to_spot else "ondemand",
+        "risk_score": decision.risk,
+        "confidence": decision.confidence,  # never null: v4n formats it (T15)
+        "expected_savings_per_hour": per_hour,
+        "expected_savings": per_hour,
+        "expected_savings_per_day": per_hour * 24 if per_hour is not None else None,
+        "allowed": not decision.guards,
+        "guards": list(decision.guards),
+        "will_auto_execute": decision.will_auto_execute,
+        "reason": decision.reason,
+        "reasoning": decision.reason,
+        "engine": decision.engine,
+        "model_version": decision.engine_version,
+    }
+
+
+def recommend(call: Call) -> Answer:
+    """E60: always answers, changes nothing."""
+    found = call.plane.decisions.recommend(call.agent_caller(actor="client"), call.agent_id)
+    current = found.decision.snapshot.current_pool_id
+    pool = words.pool(current)
+    alternatives = [
+        {"id": one.pool_id, "name": f"Pool {one.pool_id}", "az": one.az, "spot_price": one.price}
+        for one in found.decision.snapshot.candidates[:5]
+    ]
+    return Answer(
+        data={
+            **decision_data(found.decision),
+            "agent_id": call.agent_id,
+            "auto_switch_enabled": found.aggregate.agent.config.auto_switch_enabled,
+            "current_pool": {"id": pool["id"], "name": pool["name"], "az": pool["az"]} if pool else None,
+            "alternative_pools": alternatives,
+            "features_used": _features(found),
+        }
+    )
+
+
+def _features(found: Recommendation) -> Mapping[str, Any]:
+    snapshot = found.decision.snapshot
+    return {
+        "current_price": snapshot.current_price,
+        "ondemand_price": snapshot.ondemand_price,
+        "current_risk": snapshot.current_risk,
+        "candidates": len(snapshot.candidates),
+    }
+
+
+@frozen(kw_only=True)
+class IssueSwitch:
+    """E61."""
+
+    target_mode: str | None = wire("target_type", "target", limit=32)
+    reason: str | None = wire(clip=True)
+
+
+def _pool_text(data: Mapping[str, Any]) -> str | None:
+    """The pool under any of its names; a number is accepted and becomes text."""
+    for name in ("target_pool_id", "target_pool", "pool_id"):
+        value = data.get(name)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, str | int) or len(str(value)) > 128:
+            raise ValidationFailed(f"invalid: {name}", **{name: ["expected a pool id"]})
+        return str(value)
+    return None
+
+
+def issue(call: Call) -> Answer:
+    """E61."""
+    body, data = call.parse(IssueSwitch), call.data()
+    pool_id = _pool_text(data)
+    wanted = SwitchRequest(target_mode=target_mode(body.target_mode, pool_id), pool_id=pool_id)
+    order = call.plane.decisions.issue(call.agent_caller(actor="client"), call.agent_id, wanted, body.reason)
+    if order.command is None:
+        current = {"current_mode": order.current_mode, "current_pool_id": order.current_pool_id}
+        return Answer(data={"success": False, **current}, message="The workload is there already")
+    return Answer(
+        data={
+            "success": True,
+            "command_id": order.command.command_id,
+            "agent_id": order.agent_id,
+            "target_mode": order.target_mode,
+            "target_pool_id": order.target_pool_id,
+            "reason": body.reason,
+            "auto_switch_enabled": True,
+        },
+        message="Switch queued",
+        status=201,
+    )
+
+
+def decide(call: Call) -> Answer:
+    """E62: prices in, decision out; queued when it will be executed."""
+    sheet = decision_sheet(call.data())
+    found = call.plane.decisions.decide(call.agent_caller(), call.agent_id, sheet)
+    data = decision_data(found.decision)
+    if not found.aggregate.agent.config.enabled:
+        data |= _staying("the agent is disabled")
+    elif found.refusal is not None:
+        data |= {"will_auto_execute": False}
+    command = found.order.command if found.order is not None else None
+    return Answer(data={**data, "command_id": command.command_id if command else None})
+
+
+def _staying(reason: str) -> dict[str, Any]:
+    return {
+        "action": "NO_ACTION", "recommended_action": "stay", "recommendation": "stay", "allowed": False,
+        "will_auto_execute": False, "reason": reason, "reasoning": reason,
+    }  # fmt: skip
+
+
+A: Final = "/api/agents/{agent_id}"
+routes = [
+    Endpoint(
+        number="E60", method="GET", path=A + "/switch-recommendation", handler=recommend, access=PEOPLE, mirror=True
+    ),
+    Endpoint(
+        number="E61", method="POST", path=A + "/issue-switch-command", handler=issue, access=PEOPLE, mirror=True,
+        idempotent=True,
+    ),
+    Endpoint(number="E62", method="POST", path=A + "/decide", handler=decide, access=AGENT, mirror=True),
+]  # fmt: skip

@@ -1,0 +1,122 @@
+"""Endpoints as rows: number, method, path, who may call, and the function that answers."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from attrs import field, frozen
+
+from spotadapters.http.auth import Access, Principal
+from spotadapters.http.envelope import Answer
+from spotadapters.wire.parsing import decode, shaped
+from spotcore.builds import ABILITIES
+from spotcore.control_plane import ControlPlane
+from spotcore.dispatch import Dialect
+from spotcore.errors import NotFound
+from spotcore.ids import AgentId, ClientId
+from spotcore.ports.storage import Transactions
+from spotcore.ports.world import Clock
+from spotcore.service.kernel import Caller
+
+T = TypeVar("T")
+MAX_ID = 128
+
+
+@frozen(kw_only=True)
+class Server:
+    """What a process tells about itself."""
+
+    version: str
+    name: str = "spotcore"
+    engine_loaded: bool = False
+
+
+@frozen(kw_only=True)
+class Call:
+    """One request, authenticated: all a handler needs."""
+
+    principal: Principal
+    plane: ControlPlane
+    transactions: Transactions
+    reads: Any
+    clock: Clock
+    server: Server
+    raw_body: bytes = b""
+    path: Mapping[str, str] = field(factory=dict)
+    query: Mapping[str, str] = field(factory=dict)
+    headers: Mapping[str, str] = field(factory=dict)
+
+    def data(self) -> dict[str, Any]:
+        """The body as a JSON object; empty when there is none."""
+        return decode(self.raw_body)
+
+    def parse(self, kind: type[T]) -> T:
+        """The body as a request class."""
+        return shaped(self.data(), kind)
+
+    def path_id(self, name: str) -> str:
+        """An id of the path. Raises ``NotFound`` for one that nobody can have."""
+        value = self.path[name]
+        if not 0 < len(value) <= MAX_ID or not value.isprintable():
+            raise NotFound("unknown id")
+        return value
+
+    @property
+    def agent_id(self) -> AgentId:
+        """The agent of the path."""
+        return AgentId(self.path_id("agent_id"))
+
+    def agent_caller(self, *, actor: str = "agent") -> Caller:
+        """The caller acting on the agent of the path: its client, or the operator for whichever client has it."""
+        if not self.principal.is_admin:
+            return self.principal.acting(None, actor=actor)
+        with self.transactions() as uow:
+            owner = uow.agents.find_owner(self.agent_id)
+        if owner is None:
+            raise NotFound("unknown agent")
+        return Caller(client_id=owner, actor="admin")
+
+    def client_caller(self) -> Caller:
+        """The caller acting for the client of the path (403 for another client's token)."""
+        return self.principal.acting(ClientId(self.path_id("client_id")), actor="client")
+
+    def person(self) -> Caller:
+        """A client's people, or the operator, before the resource says which client it is."""
+        return self.principal.acting(None, actor="client")
+
+    def integer(self, name: str, default: int, low: int, high: int) -> int:
+        """A query number, clamped into its range (1.3); the default when it is no number."""
+        try:
+            value = int(self.query.get(name, ""))
+        except ValueError:
+            return default
+        return min(max(value, low), high)
+
+
+Handler = Callable[[Call], Answer]
+
+
+@frozen(kw_only=True)
+class Endpoint:
+    """A row of the contract's index."""
+
+    number: str
+    method: str
+    path: str
+    handler: Handler
+    access: Access
+    mirror: bool = False
+    urgent: bool = False  # E51…E53, E56, E58, E59: their own threads and connections
+    idempotent: bool = False  # http-api 2.5
+    body_token: bool = False  # E16 alone (S13)
+    waits: bool = False  # ?wait= (Z18)
+    secret: str | None = None  # the field of ``data`` that is never stored with an idempotency key
+
+
+def dialect_of(call: Call) -> Dialect:
+    """The dialect asked for, else the one on record."""
+    asked = call.query.get("dialect")
+    if asked in ("classic", "modern"):
+        return Dialect(asked)
+    with call.transactions() as uow:
+        build = uow.agents.poll(call.agent_caller().client_id, call.agent_id).build
+    return Dialect.MODERN if ABILITIES[build].modern else Dialect.CLASSIC

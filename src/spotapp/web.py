@@ -1,0 +1,92 @@
+"""The web process: the application over a wiring, and uvicorn around it."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+
+import uvicorn
+from starlette.applications import Starlette
+
+from spotadapters.http.app import create_app as http_app
+from spotapp.settings import Settings
+from spotapp.wiring import Wiring
+
+
+class AddressInUse(Exception):
+    """The port is taken; the message says by what and what to do."""
+
+
+def create_app(wiring: Wiring) -> Starlette:
+    """The application; its lifespan starts the listener and, unless switched off, the ticker."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        wiring.parts.hub.attach()
+        wiring.listener.start()
+        if wiring.settings.enable_background_jobs:
+            wiring.ticker.start()
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(wiring.ticker.stop)
+            await asyncio.to_thread(wiring.listener.stop)
+
+    return http_app(wiring.parts, lifespan=lifespan)
+
+
+def bound_socket(settings: Settings) -> socket.socket:
+    """The listening socket. Raises ``AddressInUse``."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+    except OSError as failure:
+        listening.close()
+        raise AddressInUse(
+            f"cannot listen on {settings.host}:{settings.port} ({failure.strerror}); "
+            f"stop what runs there or use another --port"
+        ) from failure
+    return listening
+
+
+def run(wiring: Wiring, listening: socket.socket, on_ready: Callable[[], None]) -> None:
+    """Serve until SIGINT or SIGTERM, then finish what is being answered."""
+    config = uvicorn.Config(
+        create_app(wiring),
+        loop="uvloop",
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        timeout_graceful_shutdown=5,
+        backlog=2048,
+    )
+    server = _Server(config, on_ready)
+    server.run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that says when it is ready and leaves with status 0 when asked to stop."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self):  # type: ignore[no-untyped-def]
+        """Stop on the first SIGINT or SIGTERM; uvicorn would raise it again afterwards."""
+        loop_handlers = {one: signal.signal(one, self.handle_exit) for one in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for one, handler in loop_handlers.items():
+                signal.signal(one, handler)

@@ -1,0 +1,100 @@
+"""Settings → adapters → use cases: the only place that builds objects, and closes what it opened."""
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from attrs import frozen
+
+from spotadapters.http.application import Parts
+from spotadapters.http.lanes import Lanes
+from spotadapters.http.routing import Server
+from spotadapters.http.waiting import Hub
+from spotadapters.postgres.listen import CommandListener
+from spotadapters.postgres.pool import Connections
+from spotadapters.postgres.reads import PostgresReads
+from spotadapters.postgres.storage import PostgresStorage
+from spotadapters.system.clock import SystemClock
+from spotadapters.system.identity import SecureIdentity, new_seal_key
+from spotapp.settings import Settings
+from spotapp.ticker import Ticker
+from spotcore.control_plane import ControlPlane, control_plane
+
+
+@frozen(kw_only=True)
+class Wiring:
+    """An assembled control plane with the parts the web application needs."""
+
+    settings: Settings
+    plane: ControlPlane
+    storage: PostgresStorage
+    identity: SecureIdentity
+    connections: Connections
+    parts: Parts
+    listener: CommandListener
+    ticker: Ticker
+
+
+def package_version() -> str:
+    """The installed version, ``0`` from a bare checkout."""
+    try:
+        return version("spotcore")
+    except PackageNotFoundError:
+        return "0"
+
+
+def seal_key(settings: Settings) -> bytes | None:
+    """The key that seals tokens: given, or made once and kept in a 0600 file; None with read-back off."""
+    if not settings.token_readback:
+        return None
+    if settings.seal_key is not None:
+        return bytes.fromhex(settings.seal_key)
+    file = settings.data_dir / "seal.key"
+    if not file.exists():
+        _write_secret(file, new_seal_key().hex())
+    return bytes.fromhex(file.read_text().strip())
+
+
+def _write_secret(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        file.touch(mode=0o600, exist_ok=False)
+        file.write_text(text)
+
+
+@contextmanager
+def open_wiring(settings: Settings, database_url: str) -> Iterator[Wiring]:
+    """Everything on an open pair of pools; closed in order at the end."""
+    clock = SystemClock()
+    identity = SecureIdentity(seal_key(settings))
+    hub = Hub()
+    lanes = Lanes(ordinary=settings.threads, urgent=settings.urgent_threads)
+    with Connections(database_url, size=settings.threads + 2, reserve=settings.urgent_threads + 1) as connections:
+        storage = PostgresStorage(connections, clock)
+        plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity)
+        listener = CommandListener(database_url, hub.wake, hub.wake_all)
+        try:
+            yield Wiring(
+                settings=settings,
+                plane=plane,
+                storage=storage,
+                identity=identity,
+                connections=connections,
+                listener=listener,
+                ticker=Ticker(plane),
+                parts=Parts(
+                    plane=plane,
+                    transactions=storage.transactions,
+                    credentials=storage,
+                    reads=PostgresReads(connections, clock),
+                    clock=clock,
+                    identity=identity,
+                    lanes=lanes,
+                    hub=hub,
+                    server=Server(version=package_version()),
+                ),
+            )
+        finally:
+            lanes.close()
