@@ -90,8 +90,8 @@ def _database(settings: Settings) -> Iterator[Finding]:
         yield Finding(name="database", ok=False, found=type(failure).__name__, fix=fix)
         return
     recent = server >= MINIMUM_VERSION
-    fix = None if recent else "PostgreSQL 15 or newer is needed"
-    yield Finding(name="database", ok=recent, found=f"PostgreSQL {server // 10_000}", fix=fix)
+    advice = None if recent else "PostgreSQL 15 or newer is needed"
+    yield Finding(name="database", ok=recent, found=f"PostgreSQL {server // 10_000}", fix=advice)
     missing = pending(settings.database_url)
     found = f"{len(missing)} missing" if missing else "up to date"
     yield Finding(name="schema", ok=not missing, found=found, fix="spotcore migrate" if missing else None)

@@ -32,7 +32,9 @@ def request_id_of(header: str | None) -> str:
 
 
 def success(answer: Answer, *, mirror: bool, shape: str) -> bytes:
-    """The body of a success in the caller's shape; never empty."""
+    """The body of a success in the caller's shape; never empty, except where HTTP forbids one (304)."""
+    if answer.status == 304:
+        return b""
     if shape == "legacy":
         return encode(answer.data)
     body: dict[str, Any] = {"status": "success", "data": answer.data, "error": None}
@@ -40,7 +42,7 @@ def success(answer: Answer, *, mirror: bool, shape: str) -> bytes:
         body["message"] = answer.message
     if mirror and isinstance(answer.data, Mapping):
         body |= {name: value for name, value in answer.data.items() if name not in RESERVED}
-    return encode(body)
+    return encode({**body, **answer.extra})
 
 
 def failure(code: str, message: str, details: Mapping[str, Any] | None, extra: Mapping[str, Any]) -> bytes:
