@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from spotadapters.embedded import EmbeddedStack
 from spotadapters.postgres.migrate import migrate
@@ -16,6 +16,7 @@ from spotadapters.postgres.migrate import migrate
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("ci", deadline=None, derandomize=True, max_examples=50, suppress_health_check=SLOW)
 settings.register_profile("dev", deadline=None, max_examples=30, suppress_health_check=SLOW)
+settings.register_profile("hunt", deadline=None, max_examples=400, suppress_health_check=SLOW, phases=[Phase.generate])
 settings.register_profile("long", deadline=None, max_examples=2_000, suppress_health_check=SLOW)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 

@@ -510,8 +510,23 @@ def survived(change: Change, incident: Incident) -> None:
 
 def quiet(change: Change, incident: Incident) -> None:
     """Nothing followed a rebalance for two hours: the incident is over (5.3)."""
-    change.put(moved(incident, IncidentEvent.CLEAR, change.now))
-    change.event(EventKind.INCIDENT_CLOSED, incident_id=incident.incident_id, state="cleared")
+    _close(change, incident, IncidentEvent.CLEAR if incident.promoted_at is None else IncidentEvent.RESOLVE)
+
+
+def outlived(change: Change, incident: Incident) -> None:
+    """The role has moved, and the noticed machine still runs after its deadline + 180 s: the incident is over, the
+    machine is a zombie like any other."""
+    noted = evolve(incident, anomalies=(*incident.anomalies, "the machine outlived its notice")[:8])
+    machine = change.aggregate.instances[incident.instance_id]
+    if not machine.is_terminal:
+        change.put(evolve(machine, notice_deadline=None))
+    _close(change, noted, IncidentEvent.RESOLVE)
+
+
+def _close(change: Change, incident: Incident, event: IncidentEvent) -> None:
+    closed = moved(incident, event, change.now)
+    change.put(closed)
+    change.event(EventKind.INCIDENT_CLOSED, incident_id=incident.incident_id, state=closed.state.value)
     release_replica(change)
 
 

@@ -1,6 +1,7 @@
 """Manual replica mode (section 6): while it is on and a primary serves, one replica lives or is being retried."""
 
 from spotcore import placement, standby
+from spotcore.agents import REPLICA_BACKOFF
 from spotcore.aggregate import Aggregate
 from spotcore.change import Change
 from spotcore.commands import Origin
@@ -29,4 +30,7 @@ def reconcile(change: Change) -> None:
         return
     place = placement.cheapest_replica_pool(change.aggregate, change.market, change.now)
     if place.via in (Via.REPLICA_LIST, Via.LAUNCH_COMMAND):
+        change.set_agent(next_replica_at=None)
         standby.launch(change, place, ReplicaKind.MANUAL, Origin.MANUAL_MODE)
+    else:  # every pool is excluded, or none is known: the promise is a retry
+        change.set_agent(next_replica_at=change.now + REPLICA_BACKOFF[-1])

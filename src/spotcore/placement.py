@@ -246,6 +246,7 @@ def cheapest_replica_pool(
     primary = aggregate.primary
     excluded = set(aggregate.agent.config.excluded_pools)
     choices = [one for one in _choices(aggregate, market, now) if _acceptable(one, excluded, exclude_zones, max_price)]
+    choices = [one for one in choices if not one.troubled] or choices
     if aggregate.agent.abilities.own_zone_only and primary is not None:
         choices = [one for one in choices if one.pool.az == primary.az]  # Z28
     others = [one for one in choices if primary is None or one.pool.pool_id != _own_pool(aggregate)]
@@ -264,6 +265,6 @@ def _own_pool(aggregate: Aggregate) -> str | None:
 
 
 def _acceptable(one: _Choice, excluded: Iterable[str], zones: Sequence[str], max_price: Decimal | None) -> bool:
-    if one.pool.pool_id in excluded or one.pool.az in zones or one.troubled:
+    if one.pool.pool_id in excluded or one.pool.az in zones:
         return False
     return max_price is None or (one.price is not None and one.price <= max_price)

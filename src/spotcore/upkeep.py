@@ -257,11 +257,14 @@ def _fail_replica(key: str, reason: ReplicaEnd, message: str) -> Callable[[Chang
 def _incident_alarms(aggregate: Aggregate, incident: Incident) -> Iterator[Alarm]:
     key = incident.incident_id
     if incident.severity is Severity.REBALANCE:
-        if incident.promoted_at is None:
-            at = incident.last_signal_at + QUIET_AFTER
-            yield Alarm(at=at, name="quiet", key=key, act=_with(key, emergencies.quiet))  # 5.3
+        at = incident.last_signal_at + QUIET_AFTER
+        yield Alarm(at=at, name="quiet", key=key, act=_with(key, emergencies.quiet))  # 5.3
         return
-    if incident.promoted_at is not None or incident.deadline is None:
+    if incident.deadline is None:
+        return
+    if incident.promoted_at is not None:
+        at = incident.deadline + NOTICE_GRACE + timedelta(seconds=1)  # after IN-10 and IN-13 have had their say
+        yield Alarm(at=at, name="outlived", key=key, act=_with(key, emergencies.outlived))
         return
     live = aggregate.live_replica
     forced = emergencies.forced_at(incident)

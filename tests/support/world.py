@@ -2,6 +2,7 @@
 
 import hashlib
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from itertools import count
 
 from attrs import define, field
@@ -38,13 +39,14 @@ class FakeClock:
 class CountingIdentity:
     """Ids and tokens in order, so that a failing test reads well."""
 
+    prefix: str = "00000000"
     _ids: "count[int]" = field(factory=lambda: count(1))
 
     def new_id(self) -> str:
-        return f"00000000-0000-4000-8000-{next(self._ids):012d}"
+        return f"{self.prefix}-0000-4000-8000-{next(self._ids):012d}"
 
     def new_token(self) -> str:
-        return hashlib.sha256(f"token {next(self._ids)}".encode()).hexdigest()
+        return hashlib.sha256(f"token {self.prefix} {next(self._ids)}".encode()).hexdigest()
 
     def hash_token(self, token: str) -> str:
         return hashlib.sha256(token.encode()).hexdigest()
@@ -97,8 +99,6 @@ class World:
             return uow.agents.get(self.client_id, agent_id)
 
     def report_prices(self, agent_id: AgentId, prices: dict[str, str], ondemand: str | None = "0.0960") -> None:
-        from decimal import Decimal
-
         spot = tuple(PriceItem(pool=f"{TYPE}.{az}", price=Decimal(price)) for az, price in prices.items())
         listed = (PriceItem(price=Decimal(ondemand)),) if ondemand else ()
         self.plane.prices.report(self.agent_caller, agent_id, PriceSheet(spot=spot, ondemand=listed))

@@ -14,7 +14,7 @@ from typing import Any
 from attrs import define, evolve, field
 
 from spotcore import prices
-from spotcore.agents import HEARTBEAT_TIMEOUT, Agent, Life, Link
+from spotcore.agents import Agent, Life
 from spotcore.aggregate import Aggregate, check
 from spotcore.change import Outcome
 from spotcore.clients import Client, ClientStatus
@@ -308,7 +308,7 @@ class MemoryAgents:
         rows = [
             row.agent
             for row in self._tables.agents.values()
-            if row.agent.life is not Life.DELETED and _is_due(row.agent, now)
+            if row.agent.life is not Life.DELETED and row.agent.due_at is not None and row.agent.due_at <= now
         ]
         rows.sort(key=lambda agent: agent.due_at or now)
         return [(agent.client_id, agent.agent_id) for agent in rows[:limit]]
@@ -322,13 +322,6 @@ class MemoryAgents:
             and (row.agent.last_decision_at is None or row.agent.last_decision_at <= older_than)
         ]
         return [(agent.client_id, agent.agent_id) for agent in rows[:limit]]
-
-
-def _is_due(agent: Agent, now: datetime) -> bool:
-    silent = agent.link is Link.ONLINE and agent.last_heartbeat_at is not None
-    if silent and agent.last_heartbeat_at is not None and now - agent.last_heartbeat_at > HEARTBEAT_TIMEOUT:
-        return True
-    return agent.due_at is not None and agent.due_at <= now
 
 
 def words(aggregate: Aggregate, instance: Instance) -> set[str]:

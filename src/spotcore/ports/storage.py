@@ -160,8 +160,7 @@ class AgentStore(Protocol):
         ...
 
     def due(self, now: datetime, limit: int) -> Sequence[tuple[ClientId, AgentId]]:
-        """Agents for which time alone may have changed something: ``due_at`` reached, or online without a heartbeat for
-        120 s. Oldest first. No locks."""
+        """Agents that are not deleted and whose ``due_at`` is reached, oldest first. One set query, no locks."""
         ...
 
     def undecided(self, now: datetime, older_than: datetime, limit: int) -> Sequence[tuple[ClientId, AgentId]]:
