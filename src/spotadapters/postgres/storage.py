@@ -49,7 +49,8 @@ class PostgresStorage:
     @contextmanager
     def transactions(self, *, urgent: bool = False) -> Iterator[UnitOfWork]:
         """The ``Transactions`` port."""
-        with translated(), self._connections.connection(urgent=urgent) as connection:
+        with translated(), self._connections.connection(urgent=urgent) as connection, connection.transaction():
+            # opened here: an inner transaction() would otherwise be the outermost one and commit, lock and all
             yield PostgresUnitOfWork(connection, self._clock)
 
     def find(self, token_hash: str, now: datetime, *, urgent: bool = False) -> Credential | None:
