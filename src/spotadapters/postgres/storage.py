@@ -21,7 +21,7 @@ from spotcore.change import Outcome
 from spotcore.clients import Client, ClientStatus
 from spotcore.commands import Command, CommandState
 from spotcore.decisions import Decision, DecisionRecord
-from spotcore.errors import DuplicateRequest, NotFound, StateConflict
+from spotcore.errors import DuplicateRequest, NotFound
 from spotcore.events import Event, notification_of
 from spotcore.ids import LAUNCH_PLACEHOLDER, REPLICA_PLACEHOLDER, AgentId, ClientId, CommandId
 from spotcore.incidents import TERMINAL as CLOSED_INCIDENTS
@@ -36,7 +36,6 @@ from spotcore.replicas import Replica
 from spotcore.switches import PrimaryPeriod, Switch
 
 KEPT = timedelta(days=8)  # terminal rows that still travel with their aggregate
-LOCK_TRIES = 2  # 5.5: lock timeout 1 s, one retry
 
 
 class PostgresStorage:
@@ -53,9 +52,9 @@ class PostgresStorage:
             # opened here: an inner transaction() would otherwise be the outermost one and commit, lock and all
             yield PostgresUnitOfWork(connection, self._clock)
 
-    def find(self, token_hash: str, now: datetime, *, urgent: bool = False) -> Credential | None:
+    def find(self, token_hash: str, now: datetime) -> Credential | None:
         """The ``Credentials`` port, in one statement."""
-        with translated(), self._connections.connection(urgent=urgent) as connection:
+        with translated(), self._connections.lookup() as connection:
             row = connection.execute(query("credential_find"), {"token_hash": token_hash, "now": now}).fetchone()
         if row is None:
             return None
@@ -88,7 +87,7 @@ class PostgresUnitOfWork:
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """Undo what happens inside alone when it raises."""
-        with translated(), self._connection.transaction():
+        with translated(), self._connection.pipeline(), self._connection.transaction():
             yield
 
 
@@ -147,18 +146,10 @@ class PostgresAgents:
         self._clock = clock
 
     def lock(self, client_id: ClientId, agent_id: AgentId, keys: Keys = Keys()) -> Aggregate:
-        who = {"client_id": client_id, "agent_id": agent_id}
-        for attempt in range(1, LOCK_TRIES + 1):
-            try:
-                with translated(), self._connection.transaction():
-                    found = self._connection.execute(query("agent_lock"), who).fetchone()
-                break
-            except StateConflict:
-                if attempt == LOCK_TRIES:
-                    raise
-        if found is None:
-            raise NotFound("unknown agent")
-        return self.get(client_id, agent_id, keys)
+        """The lock and the rows in one round trip: the second statement's snapshot is taken after the lock is held."""
+        with translated(), self._connection.pipeline():
+            self._connection.execute(query("agent_lock"), {"client_id": client_id, "agent_id": agent_id})
+            return self.get(client_id, agent_id, keys)
 
     def get(self, client_id: ClientId, agent_id: AgentId, keys: Keys = Keys()) -> Aggregate:
         values = {
