@@ -21,6 +21,7 @@ T = TypeVar("T")
 MAX_TEXT: Final = 255
 MAX_DIGITS: Final = 40  # more digits than any price, id or duration has
 MAX_DEPTH: Final = 64
+MAX_WHOLE: Final = 10**18
 _CONTROLS: Final = dict.fromkeys((*range(32), 127))
 
 
@@ -77,8 +78,8 @@ def number(value: Any) -> Decimal:
 def whole(value: Any) -> int:
     """A JSON number without a fraction."""
     exact = number(value)
-    if exact != exact.to_integral_value():
-        raise _Bad("expected a whole number")
+    if abs(exact) >= MAX_WHOLE or exact != exact.to_integral_value():
+        raise _Bad("expected a whole number of at most 18 digits")
     return int(exact)
 
 
