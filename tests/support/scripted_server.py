@@ -40,7 +40,7 @@ class ScriptedServer:
         reply = answer if isinstance(answer, Response) or callable(answer) else json_answer(answer)
         self._once.setdefault(name, deque()).append(reply)
 
-    def __call__(self, method: str, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str]) -> Response:  # noqa: ARG002
+    def __call__(self, method: str, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str]) -> Response:
         below = path.partition("/api/agents/")[2]
         name = f"{method} {below.partition('/')[2] or below}"
         waiting = self._once.get(name)
@@ -90,9 +90,7 @@ def a_fleet(
 ) -> Fleet:
     """One host in zone a, its agent just registered unless ``booted`` is false."""
     server = server or ScriptedServer()
-    world = World(
-        clock=VirtualClock(), transport=server, prices=prices, shutdown_seconds=shutdown_seconds, speed=speed
-    )
+    world = World(clock=VirtualClock(), transport=server, prices=prices, shutdown_seconds=shutdown_seconds, speed=speed)
     installation = Installation(build=build, client_token="token-1", **settings)
     fleet = Fleet(server, world, world.start(installation, instance_type=TYPE, az=HERE, mode=mode))
     if booted:

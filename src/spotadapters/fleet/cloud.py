@@ -51,7 +51,7 @@ class FakeCloud:
         self._images: set[str] = set()
         self._boot_seconds: dict[str, float] = {}
         self._exhausted: set[tuple[str, Mode]] = set()
-        self._due: list[tuple[datetime, int, Callable[[], None]]] = []
+        self._due: list[tuple[datetime, int, Callable[[datetime], None]]] = []
         self._changed: list[Machine] = []
 
     # ---- what the world arranges
@@ -97,7 +97,7 @@ class FakeCloud:
             at = self._clock.now() + timedelta(seconds=notice_seconds / self._speed)
             self._change(instance_id, spot_action=SpotAction(action=action, at=at))
             end = MachineState.TERMINATED if action == "terminate" else MachineState.STOPPED
-            self._at(at, lambda: self._end(instance_id, end, reclaimed=True))
+            self._at(at, lambda due_at: self._end(instance_id, end, due_at, reclaimed=True))
             return at
 
     def rebalance(self, instance_id: str) -> None:
@@ -153,7 +153,7 @@ class FakeCloud:
             )
             self._machines[machine.instance_id] = machine
             boot = self._boot_seconds.get(machine.pool.pool_id, DEFAULT_BOOT_SECONDS) / self._speed
-            self._at(now + timedelta(seconds=boot), lambda: self._run(machine.instance_id))
+            self._at(now + timedelta(seconds=boot), lambda due_at: self._run(machine.instance_id, due_at))
             return machine
 
     def terminate(self, instance_id: str) -> None:
@@ -167,7 +167,7 @@ class FakeCloud:
                 return
             self._change(instance_id, state=MachineState.SHUTTING_DOWN)
             at = self._clock.now() + timedelta(seconds=self._shutdown_seconds / self._speed)
-            self._at(at, lambda: self._end(instance_id, MachineState.TERMINATED, reclaimed=False))
+            self._at(at, lambda due_at: self._end(instance_id, MachineState.TERMINATED, due_at, reclaimed=False))
             self._apply_due()
 
     def tag(self, instance_id: str, tags: Mapping[str, str]) -> None:
@@ -240,21 +240,22 @@ class FakeCloud:
         if (pool.pool_id, mode) in self._exhausted:
             raise CloudRefusal("InsufficientInstanceCapacity", f"no {mode} capacity in {pool.pool_id}")
 
-    def _at(self, at: datetime, happening: Callable[[], None]) -> None:
+    def _at(self, at: datetime, happening: Callable[[datetime], None]) -> None:
         heappush(self._due, (at, next(self._numbers), happening))
 
     def _apply_due(self) -> None:
         while self._due and self._due[0][0] <= self._clock.now():
-            heappop(self._due)[2]()
+            due_at, _, happening = heappop(self._due)
+            happening(due_at)
 
-    def _run(self, instance_id: str) -> None:
+    def _run(self, instance_id: str, at: datetime) -> None:
         if self._machines[instance_id].state is MachineState.PENDING:
-            self._change(instance_id, state=MachineState.RUNNING, running_at=self._clock.now())
+            self._change(instance_id, state=MachineState.RUNNING, running_at=at)
             self._changed.append(self._machines[instance_id])
 
-    def _end(self, instance_id: str, state: MachineState, *, reclaimed: bool) -> None:
+    def _end(self, instance_id: str, state: MachineState, at: datetime, *, reclaimed: bool) -> None:
         if self._machines[instance_id].state not in GONE:
-            self._change(instance_id, state=state, ended_at=self._clock.now(), reclaimed=reclaimed)
+            self._change(instance_id, state=state, ended_at=at, reclaimed=reclaimed)
             self._changed.append(self._machines[instance_id])
 
     def _change(self, instance_id: str, **changes: Any) -> None:

@@ -1,6 +1,7 @@
 """v4n (reports 4.0.0 as well): notices and prices for decisions; takes no commands and acts on no answer."""
 
 from typing import Any, Final
+from uuid import NAMESPACE_OID, uuid5
 
 from attrs import define
 
@@ -108,8 +109,5 @@ class V4nAgent(Agent):
             yield Sleep(NOTICE_SECONDS)
 
     def _request_id(self) -> str:
-        """A UUID that is new for every notice of every host, and the same in every run of the same world."""
-        number = int(self.host.instance_id.removeprefix("i-"), 16)
-        return (
-            f"{number >> 36:08x}-{number >> 20 & 0xFFFF:04x}-4{number >> 8 & 0xFFF:03x}-8000-{self.notices_sent:012x}"
-        )
+        """A UUID that is new for every notice of every run on every host, and the same when a world is repeated."""
+        return str(uuid5(NAMESPACE_OID, f"{self.host.instance_id} {self.host.started_at} {self.notices_sent}"))
