@@ -12,11 +12,18 @@ from hypothesis import HealthCheck, Phase, settings
 
 from spotadapters.embedded import EmbeddedStack
 from spotadapters.postgres.migrate import migrate
+from tests.support.server import Site, a_site
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("ci", deadline=None, derandomize=True, max_examples=50, suppress_health_check=SLOW)
 settings.register_profile("dev", deadline=None, max_examples=30, suppress_health_check=SLOW)
-settings.register_profile("hunt", deadline=None, max_examples=400, suppress_health_check=SLOW, phases=[Phase.generate])
+settings.register_profile(
+    "hunt",
+    deadline=None,
+    max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "400")),
+    suppress_health_check=SLOW,
+    phases=[Phase.generate],
+)
 settings.register_profile("long", deadline=None, max_examples=2_000, suppress_health_check=SLOW)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
@@ -62,3 +69,10 @@ def _create(servers: EmbeddedStack, name: str, template: str = "template1") -> s
     with psycopg.connect(servers.database_url, autocommit=True) as connection:
         connection.execute(f"create database {name} template {template}")
     return servers.database_url.rpartition("/")[0] + f"/{name}"
+
+
+@pytest.fixture
+def site(database_url: str) -> Iterator[Site]:
+    """The whole application on a fresh database."""
+    with a_site(database_url) as opened:
+        yield opened

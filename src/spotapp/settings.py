@@ -33,7 +33,7 @@ class Settings:
     host: str = DEFAULT_HOST
     port: int = DEFAULT_PORT
     enable_background_jobs: bool = True
-    threads: int = 16
+    threads: int = 8
     urgent_threads: int = 8
     log_level: str = "info"
 

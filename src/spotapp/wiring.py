@@ -19,8 +19,9 @@ from spotadapters.postgres.storage import PostgresStorage
 from spotadapters.system.clock import SystemClock
 from spotadapters.system.identity import SecureIdentity, new_seal_key
 from spotapp.settings import Settings
-from spotapp.ticker import Ticker
+from spotapp.ticker import TICK_SECONDS, Ticker
 from spotcore.control_plane import ControlPlane, control_plane
+from spotcore.ports.world import Clock
 
 
 @frozen(kw_only=True)
@@ -65,9 +66,11 @@ def _write_secret(file: Path, text: str) -> None:
 
 
 @contextmanager
-def open_wiring(settings: Settings, database_url: str) -> Iterator[Wiring]:
-    """Everything on an open pair of pools; closed in order at the end."""
-    clock = SystemClock()
+def open_wiring(
+    settings: Settings, database_url: str, *, clock: Clock | None = None, tick_seconds: float = TICK_SECONDS
+) -> Iterator[Wiring]:
+    """Everything on an open pair of pools; closed in order at the end. ``clock`` is the machine's unless given."""
+    clock = clock or SystemClock()
     identity = SecureIdentity(seal_key(settings))
     hub = Hub()
     lanes = Lanes(ordinary=settings.threads, urgent=settings.urgent_threads)
@@ -83,7 +86,7 @@ def open_wiring(settings: Settings, database_url: str) -> Iterator[Wiring]:
                 identity=identity,
                 connections=connections,
                 listener=listener,
-                ticker=Ticker(plane),
+                ticker=Ticker(plane, tick_seconds=tick_seconds),
                 parts=Parts(
                     plane=plane,
                     transactions=storage.transactions,

@@ -21,17 +21,23 @@ FAILURES_BEFORE_ALARM: Final = 5  # MR-4
 
 
 class Life(StrEnum):
+    """Whether an agent is wanted."""
+
     LIVE = "live"
     RETIRING = "retiring"
     DELETED = "deleted"
 
 
 class Link(StrEnum):
+    """Whether an agent is heard."""
+
     ONLINE = "online"
     OFFLINE = "offline"
 
 
 class DisplayStatus(StrEnum):
+    """The one word people see (1.2)."""
+
     DELETED = "deleted"
     DISABLED = "disabled"
     ERROR = "error"

@@ -58,6 +58,7 @@ class Change:
         self.market = market
         self.aggregate = aggregate
         self.events: list[Event] = []
+        self.time_served = False
 
     @property
     def agent(self) -> Agent:

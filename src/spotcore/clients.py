@@ -16,6 +16,8 @@ _EMAIL: Final = re.compile(r"[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+")
 
 
 class ClientStatus(StrEnum):
+    """Whether a tenant is served (1.1)."""
+
     ACTIVE = "active"
     SUSPENDED = "suspended"
     DELETED = "deleted"

@@ -16,6 +16,8 @@ CLASSIC_SWITCH_EXTRA: Final = timedelta(seconds=900)  # Z13, T21
 
 
 class CommandKind(StrEnum):
+    """What an agent is asked to do (CM-1)."""
+
     SWITCH = "switch"
     PROMOTE = "promote"
     LAUNCH = "launch_instance"
@@ -25,6 +27,8 @@ class CommandKind(StrEnum):
 
 
 class CommandState(StrEnum):
+    """Where a command stands in its life (1.5)."""
+
     PENDING = "pending"
     EXECUTING = "executing"
     COMPLETED = "completed"
@@ -34,6 +38,8 @@ class CommandState(StrEnum):
 
 
 class CommandEvent(StrEnum):
+    """What moves a command on."""
+
     HAND_OUT = "hand_out"
     COMPLETE = "complete"
     FAIL = "fail"

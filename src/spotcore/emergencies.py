@@ -201,12 +201,15 @@ def _opened(
 def _on_primary(change: Change, incident: Incident, notice: Signal) -> SignalAnswer:
     if incident.severity is Severity.REBALANCE:
         return _rebalance(change, incident, notice)
+    stood_by = change.aggregate.live_replica
     _clear_the_way(change, incident)
     named = _named_replica(change, notice)
     if named is not None:
         change.put(evolve(change.aggregate.incidents[incident.incident_id], replica_id=named.replica_id))
     pursue(change, exclude_zones=notice.exclude_zones, preferred_zones=notice.preferred_zones)
-    return standing(change, change.aggregate.incidents[incident.incident_id])
+    answer = standing(change, change.aggregate.incidents[incident.incident_id])
+    is_new = answer.replica is not None and (stood_by is None or stood_by.replica_id != answer.replica.replica_id)
+    return evolve(answer, new_replica=is_new)
 
 
 def _named_replica(change: Change, notice: Signal) -> Replica | None:

@@ -11,6 +11,8 @@ from spotcore.ids import AgentId, ClientId, InstanceId
 
 
 class Level(StrEnum):
+    """How much an event matters."""
+
     INFO = "info"
     SUCCESS = "success"
     WARNING = "warning"

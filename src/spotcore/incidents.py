@@ -21,11 +21,15 @@ FAILOVER_INFORMED_LIMIT_MS: Final = 15_000
 
 
 class Severity(StrEnum):
+    """How bad the signals of an incident are; it only rises."""
+
     REBALANCE = "rebalance"
     TERMINATION = "termination"
 
 
 class IncidentState(StrEnum):
+    """Where an incident stands (1.8)."""
+
     DETECTED = "detected"
     HANDLING = "handling"
     RESOLVED = "resolved"
@@ -34,6 +38,8 @@ class IncidentState(StrEnum):
 
 
 class IncidentEvent(StrEnum):
+    """What moves an incident on."""
+
     HANDLE = "handle"
     RESOLVE = "resolve"
     CLEAR = "clear"

@@ -21,6 +21,8 @@ ZOMBIE_REMINDER_NEXT: Final = timedelta(days=7)
 
 
 class InstanceStatus(StrEnum):
+    """Where a machine stands in its life (1.3)."""
+
     LAUNCHING = "launching"
     RUNNING_PRIMARY = "running_primary"
     RUNNING_REPLICA = "running_replica"
@@ -31,6 +33,8 @@ class InstanceStatus(StrEnum):
 
 
 class InstanceEvent(StrEnum):
+    """What moves a machine on."""
+
     CONFIRM_STANDBY = "confirm_standby"
     BECOME_PRIMARY = "become_primary"
     LAUNCH_ENDED = "launch_ended"

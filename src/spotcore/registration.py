@@ -29,6 +29,8 @@ from spotcore.switches import SwitchTrigger
 
 
 class Registered(StrEnum):
+    """What a registration made of the agent."""
+
     NEW = "new"
     UPDATED = "updated"
     IGNORED = "ignored"

@@ -20,6 +20,8 @@ PROMOTABLE_PROGRESS: Final = Decimal(95)  # 5.4, percent
 
 
 class ReplicaState(StrEnum):
+    """Where a replica stands in its life (1.4)."""
+
     LAUNCHING = "launching"
     SYNCING = "syncing"
     READY = "ready"
@@ -29,6 +31,8 @@ class ReplicaState(StrEnum):
 
 
 class ReplicaEvent(StrEnum):
+    """What moves a replica on."""
+
     MACHINE_STARTED = "machine_started"
     SYNCED = "synced"
     FAIL = "fail"
@@ -37,6 +41,8 @@ class ReplicaEvent(StrEnum):
 
 
 class ReplicaKind(StrEnum):
+    """What a replica was made for."""
+
     MANUAL = "manual"
     EMERGENCY_REBALANCE = "emergency_rebalance"
     EMERGENCY_TERMINATION = "emergency_termination"

@@ -11,12 +11,16 @@ from spotcore.pools import Mode
 
 
 class SwitchState(StrEnum):
+    """How a switch ended (SW-1)."""
+
     COMPLETED = "completed"
     FAILED = "failed"
     SUPERSEDED = "superseded"
 
 
 class SwitchTrigger(StrEnum):
+    """Why a primary changed (SW-2)."""
+
     AUTO = "auto"
     MANUAL = "manual"
     MANUAL_PROMOTION = "manual_promotion"

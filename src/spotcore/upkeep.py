@@ -46,11 +46,12 @@ def decide(
     change = Change(aggregate, now, actor=actor, market=market, new=new)
     answer = rule(change)
     settle(change)
-    return change.seal(answer, next_due_at(change.aggregate, change.now))
+    return change.seal(answer, next_due_at(change.aggregate, change.now, served=change.time_served))
 
 
 def pass_time(change: Change) -> None:
     """Do all that is due by now. Late jobs lose nothing: every alarm is derived from state (JB-3, JB-5)."""
+    change.time_served = True
     done: set[tuple[str, str]] = set()
     for _ in range(MAX_ROUNDS):
         due = [alarm for alarm in alarms(change.aggregate) if alarm.at <= change.now]
@@ -107,10 +108,15 @@ class Alarm:
     act: Callable[[Change], None]
 
 
-def next_due_at(aggregate: Aggregate, now: datetime) -> datetime | None:
-    """The earliest instant after ``now`` at which an alarm rings; None when only a call can change anything."""
-    pending = [max(alarm.at, now + timedelta(seconds=1)) for alarm in alarms(aggregate)]
-    return min(pending, default=None)
+def next_due_at(aggregate: Aggregate, now: datetime, *, served: bool) -> datetime | None:
+    """The earliest instant at which an alarm rings; None when only a call can change anything.
+
+    ``served`` says that every alarm has just been answered: one that still rings is looked at again in a second. Other
+    decisions leave overdue alarms due, or a busy agent would never have its time pass.
+    """
+    earliest = now + timedelta(seconds=1)
+    instants = [max(alarm.at, earliest) if served else alarm.at for alarm in alarms(aggregate)]
+    return min(instants, default=None)
 
 
 def alarms(aggregate: Aggregate) -> Iterator[Alarm]:

@@ -104,6 +104,8 @@ class Application:
         try:
             call = self.call(endpoint, request, body)
             answer = replayed(endpoint, call, self.parts.identity, request_id=request.headers.get("x-request-id"))
+            shape = "legacy" if request.headers.get("x-response-shape") == "legacy" else "envelope"
+            rendered = envelope.success(answer, mirror=endpoint.mirror, shape=shape)
         except Unavailable as refusal:
             return self._degraded(endpoint, request, request_id, refusal)
         except SpotError as refusal:
@@ -112,8 +114,6 @@ class Application:
             log.exception("request_failed", extra={"request_id": request_id, "endpoint": endpoint.number})
             text = envelope.failure("SERVER_ERROR", SERVER_ERROR_TEXT, None, {})
             return Sent(body=text, status=500, headers={})
-        shape = "legacy" if request.headers.get("x-response-shape") == "legacy" else "envelope"
-        rendered = envelope.success(answer, mirror=endpoint.mirror, shape=shape)
         return Sent(body=rendered, status=answer.status, headers=answer.headers, answer=answer)
 
     def _degraded(self, endpoint: Endpoint, request: Request, request_id: str, refusal: Unavailable) -> Sent:
@@ -164,7 +164,7 @@ class Application:
         header = request.headers.get("authorization")
         token = bearer(header, call.data() if endpoint.body_token and header is None else None)
         now = parts.clock.now()
-        principal = authenticate(token, endpoint.access, parts.credentials, parts.identity, now, urgent=endpoint.urgent)
+        principal = authenticate(token, endpoint.access, parts.credentials, parts.identity, now)
         if principal.client is not None and not endpoint.urgent:
             self._touch(principal.client.client_id)
         return evolve(call, principal=principal)

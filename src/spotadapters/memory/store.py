@@ -495,7 +495,7 @@ class MemoryCredentials:
     def __init__(self, storage: MemoryStorage) -> None:
         self._storage = storage
 
-    def find(self, token_hash: str, now: datetime, *, urgent: bool = False) -> Credential | None:
+    def find(self, token_hash: str, now: datetime) -> Credential | None:
         tables = self._storage.tables
         token = tables.tokens.get(token_hash)
         if token is None or (token.expires_at is not None and token.expires_at <= now):

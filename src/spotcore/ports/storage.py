@@ -253,8 +253,8 @@ class Transactions(Protocol):
 class Credentials(Protocol):
     """Token look-up, without a transaction of the caller's."""
 
-    def find(self, token_hash: str, now: datetime, *, urgent: bool = False) -> Credential | None:
-        """What the token opens now, None when unknown or ended. ``urgent`` uses the emergency reserve.
+    def find(self, token_hash: str, now: datetime) -> Credential | None:
+        """What the token opens now, None when unknown or ended.
 
         A deleted client's token is found while an agent of it is still retiring (CL-6, Z25)."""
         ...

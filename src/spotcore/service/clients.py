@@ -5,7 +5,7 @@ from typing import Any
 
 from attrs import frozen
 
-from spotcore import clients, retirement
+from spotcore import clients, retirement, upkeep
 from spotcore.change import Change
 from spotcore.clients import Client, ClientStatus
 from spotcore.commands import Origin
@@ -99,8 +99,10 @@ class Clients:
         return client
 
     def resume(self, client_id: ClientId, *, actor: str = "admin") -> Client:
-        """The way back from ``suspend``."""
-        return self._move(client_id, ClientStatus.ACTIVE, EventKind.CLIENT_RESUMED, actor)
+        """The way back from ``suspend``; what waited for it is caught up at once."""
+        client = self._move(client_id, ClientStatus.ACTIVE, EventKind.CLIENT_RESUMED, actor)
+        self._each_agent(client_id, actor, upkeep.pass_time)
+        return client
 
     def get(self, client_id: ClientId) -> Client:
         """The client, deleted ones too. Raises ``NotFound``."""

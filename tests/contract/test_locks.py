@@ -1,0 +1,119 @@
+"""One aggregate, one lock (GR-1), proven with two threads on PostgreSQL."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+
+import pytest
+
+from spotadapters.postgres.pool import Connections
+from spotadapters.postgres.storage import PostgresStorage
+from spotcore.config import ConfigChange
+from spotcore.emergencies import Signal
+from spotcore.errors import SpotError, StateConflict
+from spotcore.ids import CloudId
+from spotcore.incidents import Severity
+from spotcore.liveness import Heartbeat
+from spotcore.pools import Mode
+from spotcore.replicas import ReplicaState
+from spotcore.reports import ReplicaStatusReport
+from spotcore.roles import ReportedPrices
+from spotcore.standby import MachineFacts
+from spotcore.switching import MachineReport, SwitchReport
+from tests.support.world import FakeClock, World, a_world
+
+
+@pytest.fixture
+def world(database_url: str) -> Iterator[World]:
+    clock = FakeClock()
+    with Connections(database_url, size=12, reserve=8) as connections:
+        yield a_world(PostgresStorage(connections, clock).transactions, clock)
+
+
+def test_the_agent_row_stays_locked_until_the_transaction_ends_gr1(world: World) -> None:
+    agent_id = world.register().agent_id
+    locked, release = threading.Event(), threading.Event()
+
+    def holder() -> None:
+        with world.transactions() as uow:
+            uow.agents.lock(world.client_id, agent_id)
+            locked.set()
+            release.wait(10)
+
+    thread = threading.Thread(target=holder)
+    thread.start()
+    assert locked.wait(5)
+    with pytest.raises(StateConflict), world.transactions() as uow:
+        uow.agents.lock(world.client_id, agent_id)  # two tries of one second each
+    release.set()
+    thread.join()
+    with world.transactions() as uow:
+        assert uow.agents.lock(world.client_id, agent_id).agent.agent_id == agent_id
+
+
+def test_concurrent_effective_updates_raise_the_version_by_exactly_their_number_cv10(world: World) -> None:
+    agent_id = world.register().agent_id
+    waits = range(100, 124)
+
+    def change(wait: int) -> None:
+        wanted = ConfigChange(wanted={"terminate_wait_seconds": wait})
+        world.plane.agents.configure(world.user, agent_id, wanted)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(change, waits))
+    assert world.aggregate(agent_id).agent.config_version == 1 + len(waits)
+
+
+def test_a_storm_of_the_same_notice_is_one_failover_em14(world: World) -> None:
+    first = world.register(machine="i-0000000000000000a")
+    world.plane.agents.configure(world.user, first.agent_id, ConfigChange(wanted={"manual_replica_enabled": True}))
+    (view,) = world.plane.replicas.to_launch(world.agent_caller, first.agent_id)
+    machine = MachineFacts(cloud_id=world.new_machine())
+    world.plane.replicas.update(world.agent_caller, first.agent_id, view.replica.replica_id, machine=machine)
+    ready = ReplicaStatusReport(state=ReplicaState.READY)
+    world.plane.replicas.report_status(world.agent_caller, first.agent_id, view.replica.replica_id, ready)
+
+    def send(number: int) -> str:
+        if number % 3 == 2:
+            world.plane.agents.heartbeat(world.agent_caller, first.agent_id, Heartbeat(cloud_id="i-0000000000000000a"))
+            return "heartbeat"
+        notice = Signal(severity=Severity.TERMINATION, cloud_id="i-0000000000000000a", received_at=world.clock.now())
+        return world.plane.emergencies.signal(world.agent_caller, first.agent_id, notice).outcome.value
+
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = set(pool.map(send, range(24)))
+    assert outcomes == {"replica_promoted", "heartbeat"}
+    after = world.aggregate(first.agent_id)
+    assert after.primary is not None
+    assert after.primary.cloud_id == machine.cloud_id
+    assert len(after.switches) == 1
+
+
+def test_two_agents_credit_one_client_without_losing_a_cent(world: World) -> None:
+    agents = [(world.register(f"agent-{n}", f"i-{n:017x}").agent_id, n) for n in range(0x10, 0x18)]
+
+    def switch(row: tuple[str, int]) -> None:
+        agent_id, number = row
+        report = SwitchReport(
+            old=MachineReport(cloud_id=CloudId(f"i-{number:017x}"), mode=Mode.SPOT),
+            new=MachineReport(cloud_id=CloudId(f"i-{number + 256:017x}"), mode=Mode.SPOT, az="us-east-1b"),
+            prices=ReportedPrices(old_spot=Decimal("0.05"), new_spot=Decimal("0.04")),
+        )
+        world.plane.commands.switch_report(world.agent_caller, agent_id, report)  # type: ignore[arg-type]
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(switch, agents))
+    assert world.aggregate(agents[0][0]).client.total_savings == Decimal("0.24") * len(agents)
+
+
+def test_two_registrations_of_one_name_make_one_agent_i13(world: World) -> None:
+    def register(number: int) -> str:
+        try:
+            return world.register("same", f"i-{number:017x}").agent_id
+        except SpotError as refusal:
+            return refusal.code
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(register, range(0x20, 0x26)))
+    assert answers.count("LOGICAL_AGENT_CONFLICT") == 5

@@ -1,0 +1,147 @@
+"""The whole HTTP application on a real database, with a clock that moves only when told."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count
+from typing import Any
+
+from attrs import define, field
+from starlette.testclient import TestClient
+
+from spotadapters.http.app import create_app
+from spotadapters.http.application import Parts
+from spotadapters.http.lanes import Lanes
+from spotadapters.http.routing import Server
+from spotadapters.http.waiting import Hub
+from spotadapters.postgres.pool import Connections
+from spotadapters.postgres.reads import PostgresReads
+from spotadapters.postgres.storage import PostgresStorage
+from spotadapters.system.identity import SecureIdentity, new_seal_key
+from spotcore.aggregate import Aggregate
+from spotcore.control_plane import ControlPlane, control_plane
+from spotcore.ids import AgentId, ClientId
+from spotcore.ports.storage import TokenRecord
+from tests.support.world import START, FakeClock
+
+ADMIN_TOKEN = "admin-token-of-the-tests"
+
+
+@define
+class Site:
+    """A running site: send requests, move the clock, look inside."""
+
+    http: TestClient
+    plane: ControlPlane
+    storage: PostgresStorage
+    connections: Connections
+    clock: FakeClock
+    identity: SecureIdentity
+    machines: "count[int]" = field(factory=lambda: count(0xA000))
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        token: str | None = ADMIN_TOKEN,
+        headers: Mapping[str, str] | None = None,
+    ) -> "Reply":
+        sent = dict(headers or {})
+        if token is not None:
+            sent["Authorization"] = f"Bearer {token}"
+        if isinstance(body, bytes | str):
+            answer = self.http.request(method, path, content=body, headers=sent)
+        elif body is None:
+            answer = self.http.request(method, path, headers={"Content-Type": "application/json", **sent})
+        else:
+            answer = self.http.request(method, path, json=body, headers=sent)
+        return Reply(answer.status_code, answer.json() if answer.content else None, dict(answer.headers))
+
+    def client(self, name: str) -> "Tenant":
+        created = self.call("POST", "/api/admin/clients/create", {"name": name})
+        assert created.status == 201, created
+        client = created.body["data"]["client"]
+        return Tenant(self, client["id"], client["token"])
+
+    def tick(self, seconds: float = 0) -> None:
+        self.clock.advance(seconds)
+        result = self.plane.upkeep.tick()
+        assert not result.failed, result.failed
+
+    def new_machine(self) -> str:
+        return f"i-{next(self.machines):017x}"
+
+
+@define
+class Reply:
+    """Status, JSON and headers of an answer."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str]
+
+    @property
+    def data(self) -> Any:
+        return self.body["data"]
+
+
+@define
+class Tenant:
+    """A client and its token."""
+
+    site: Site
+    client_id: str
+    token: str
+
+    def call(self, method: str, path: str, body: Any = None, **more: Any) -> Reply:
+        return self.site.call(method, path, body, token=self.token, **more)
+
+    def post(self, path: str, body: Any = None, **more: Any) -> Reply:
+        return self.call("POST", path, body, **more)
+
+    def get(self, path: str, **more: Any) -> Reply:
+        return self.call("GET", path, **more)
+
+    def aggregate(self, agent_id: str) -> Aggregate:
+        with self.site.storage.transactions() as uow:
+            return uow.agents.get(ClientId(self.client_id), AgentId(agent_id))
+
+    def primary(self, agent_id: str) -> str | None:
+        primary = self.aggregate(agent_id).primary
+        return primary.cloud_id if primary is not None else None
+
+    def statuses(self, agent_id: str) -> dict[str | None, str]:
+        return {row.cloud_id: row.status.value for row in self.aggregate(agent_id).instances.values()}
+
+
+@contextmanager
+def a_site(database_url: str) -> Iterator[Site]:
+    """A site on a migrated database; its connections are closed at the end."""
+    clock = FakeClock(START)
+    identity = SecureIdentity(new_seal_key())
+    with Connections(database_url, size=6, reserve=4) as connections:
+        storage = PostgresStorage(connections, clock)
+        plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity)
+        with storage.transactions() as uow:
+            uow.clients.add_token(
+                TokenRecord(
+                    token_hash=identity.hash_token(ADMIN_TOKEN), hint=ADMIN_TOKEN[-4:], sealed=None, client_id=None,
+                    created_at=clock.now(),
+                )
+            )  # fmt: skip
+        lanes = Lanes(ordinary=4, urgent=4)
+        parts = Parts(
+            plane=plane,
+            transactions=storage.transactions,
+            credentials=storage,
+            reads=PostgresReads(connections, clock),
+            clock=clock,
+            identity=identity,
+            lanes=lanes,
+            hub=Hub(),
+            server=Server(version="test"),
+        )
+        with TestClient(create_app(parts), raise_server_exceptions=False) as http:
+            yield Site(http=http, plane=plane, storage=storage, connections=connections, clock=clock, identity=identity)
+        lanes.close()
