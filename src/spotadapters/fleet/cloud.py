@@ -44,7 +44,7 @@ class FakeCloud:
         self._clock = clock
         self._speed = speed
         self._seed = seed
-        self._shutdown_seconds = shutdown_seconds
+        self.shutdown_seconds = shutdown_seconds  # from terminate to terminated
         self._lock = threading.RLock()
         self._numbers = count(1)
         self._machines: dict[str, Machine] = {}
@@ -166,7 +166,7 @@ class FakeCloud:
             if machine.state in GONE or machine.state is MachineState.SHUTTING_DOWN:
                 return
             self._change(instance_id, state=MachineState.SHUTTING_DOWN)
-            at = self._clock.now() + timedelta(seconds=self._shutdown_seconds / self._speed)
+            at = self._clock.now() + timedelta(seconds=self.shutdown_seconds / self._speed)
             self._at(at, lambda due_at: self._end(instance_id, MachineState.TERMINATED, due_at, reclaimed=False))
             self._apply_due()
 

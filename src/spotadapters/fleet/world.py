@@ -28,6 +28,9 @@ class World:
     Every interval and wait is divided by ``speed``; instants always come from the clock. Step it with
     ``advance`` (one thread, a ``SteppedClock``, the same history every time), or hand it to a ``LiveRunner``. All
     methods but ``advance`` are safe to call while a runner runs.
+
+    ``shutdown_seconds``: how long a terminated machine still works. ``os_boot_seconds``: from the cloud's ``running``
+    to the start of the program; with 0 a machine may register before the agent that launched it has seen it run.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class World:
         speed: float = 1.0,
         seed: int = 1,
         shutdown_seconds: float = 0.0,
+        os_boot_seconds: float = 0.0,
     ) -> None:
         self.clock = clock
         self.speed = speed
@@ -50,6 +54,7 @@ class World:
         self.scheduler = Scheduler(
             clock=clock, transport=transport, journal=self.journal, speed=speed, settle=self.settle
         )
+        self._os_boot_seconds = os_boot_seconds
         self._installations: dict[str, Installation] = {}  # by image
         self._hosts: dict[str, Host] = {}
         self._programs: dict[str, tuple[Process, Agent]] = {}
@@ -173,7 +178,7 @@ class World:
             if parent is not None and self._installations[machine.ami_id].clones_disk:
                 host.disk.update(parent.disk)
             self._hosts[machine.instance_id] = host
-        self._run_program(host)
+        self.scheduler.soon(self._start_after(host, self._os_boot_seconds))
 
     def _run_program(self, host: Host) -> None:
         installation = self._installations[host.me().ami_id]
@@ -191,10 +196,11 @@ class World:
     def _exited(self, host: Host, exit_: Exit) -> None:
         host.did("exited", restart=exit_.restart)
         if exit_.restart:
-            self.scheduler.soon(self._restart(host))
+            self.scheduler.soon(self._start_after(host, RESTART_SECONDS))
 
-    def _restart(self, host: Host) -> Steps[None]:
-        """What a supervisor does after a failed registration, unless the machine has gone meanwhile."""
-        yield Sleep(RESTART_SECONDS)
+    def _start_after(self, host: Host, seconds: float) -> Steps[None]:
+        """What an operating system does at boot, and a supervisor after a failed registration; nothing once the
+        machine has gone."""
+        yield Sleep(seconds)
         if host.me().state is MachineState.RUNNING:
             self._run_program(host)

@@ -75,6 +75,24 @@ def test_a_hosts_clock_may_be_wrong() -> None:
     assert fleet.sent("pricing-report")[1]["pricing"]["collected_at"].startswith("2025-12-31T23:05:25")
 
 
+def test_a_program_starts_when_its_operating_system_has_booted() -> None:
+    world = World(clock=VirtualClock(), transport=ScriptedServer(), prices=PRICES, os_boot_seconds=15)
+    machine = world.start(Installation(build=Build.V2, client_token="t"))
+    world.advance(39)
+    assert not world.running(machine)
+    world.advance(1)
+    assert world.running(machine)
+
+
+def test_a_machine_taken_before_its_operating_system_has_booted_never_speaks() -> None:
+    world = World(clock=VirtualClock(), transport=ScriptedServer(), prices=PRICES, os_boot_seconds=15)
+    machine = world.start(Installation(build=Build.V2, client_token="t"))
+    world.advance(30)
+    world.cloud.terminate(machine)
+    world.advance(60)
+    assert world.journal.exchanges() == []
+
+
 def test_a_machine_taken_while_a_request_is_under_way_never_reads_its_answer() -> None:
     fleet = a_fleet(Build.V4C)
     fleet.server.once("GET pending-commands", json_answer([{"id": "c-1", "target_mode": "spot"}], seconds=20))
