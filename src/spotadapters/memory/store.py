@@ -207,6 +207,8 @@ class MemoryAgents:
         row = self._tables.agents.get(agent_id)
         if row is None or row.client.client_id != client_id:
             raise NotFound("unknown agent")
+        if row.agent.merged_into is not None:
+            return self.get(client_id, row.agent.merged_into, keys)
         client = self._tables.clients[client_id]
         return row if row.client is client else evolve(row, client=client)
 

@@ -114,7 +114,8 @@ class AgentStore(Protocol):
     def lock(self, client_id: ClientId, agent_id: AgentId, keys: Keys = Keys()) -> Aggregate:
         """The aggregate, its agent row locked until the transaction ends.
 
-        Raises ``NotFound``, also for another client's (GR-8). Deleted agents are found; rules judge them."""
+        An agent that was merged into another one gives that one. Raises ``NotFound``, also for another client's (GR-8).
+        Deleted agents are found; rules judge them."""
         ...
 
     def get(self, client_id: ClientId, agent_id: AgentId, keys: Keys = Keys()) -> Aggregate:

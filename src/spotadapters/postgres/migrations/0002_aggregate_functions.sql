@@ -5,6 +5,8 @@ create function load_agent(
     p_command_ids text[], p_lock boolean
 ) returns text language plpgsql as $$
 begin
+    -- calls under the id of an agent that turned out to be a launched machine count for the one that launched it
+    p_agent := coalesce((select merged_into from agents where client_id = p_client and agent_id = p_agent), p_agent);
     if p_lock then
         -- a statement of its own: the rows below are read by the next one, after the lock is held (GR-1)
         perform 1 from agents where client_id = p_client and agent_id = p_agent for no key update;
@@ -72,7 +74,8 @@ begin
             agent_version, region, metadata, registered_at, last_registered_at, updated_at, last_heartbeat_at,
             offline_at, primary_id, sequence, due_at, last_decision_at, last_switch_at, retiring_at, deleted_at,
             registered_ondemand_price, replica_failures, next_replica_at, config_version_applied,
-            config_version_since, config_lag_warned, last_reply_version, no_primary_since, no_primary_alarm_at
+            config_version_since, config_lag_warned, last_reply_version, no_primary_since, no_primary_alarm_at,
+            merged_into
         )
         select
             agent_id, client_id, logical_agent_id, life, link, enabled, auto_switch_enabled, manual_replica_enabled,
@@ -83,7 +86,8 @@ begin
             agent_version, region, metadata, registered_at, last_registered_at, updated_at, last_heartbeat_at,
             offline_at, primary_id, sequence, due_at, last_decision_at, last_switch_at, retiring_at, deleted_at,
             registered_ondemand_price, replica_failures, next_replica_at, config_version_applied,
-            config_version_since, config_lag_warned, last_reply_version, no_primary_since, no_primary_alarm_at
+            config_version_since, config_lag_warned, last_reply_version, no_primary_since, no_primary_alarm_at,
+            merged_into
         from jsonb_populate_recordset(null::agents, doc->'agents')
         on conflict (client_id, agent_id) do update set (
             logical_agent_id, life, link, enabled, auto_switch_enabled, manual_replica_enabled,
@@ -94,7 +98,8 @@ begin
             agent_version, region, metadata, registered_at, last_registered_at, updated_at, last_heartbeat_at,
             offline_at, primary_id, sequence, due_at, last_decision_at, last_switch_at, retiring_at, deleted_at,
             registered_ondemand_price, replica_failures, next_replica_at, config_version_applied,
-            config_version_since, config_lag_warned, last_reply_version, no_primary_since, no_primary_alarm_at
+            config_version_since, config_lag_warned, last_reply_version, no_primary_since, no_primary_alarm_at,
+            merged_into
         ) = (
             excluded.logical_agent_id, excluded.life, excluded.link, excluded.enabled, excluded.auto_switch_enabled,
             excluded.manual_replica_enabled, excluded.auto_terminate_enabled, excluded.terminate_wait_seconds,
@@ -109,7 +114,7 @@ begin
             excluded.last_switch_at, excluded.retiring_at, excluded.deleted_at, excluded.registered_ondemand_price,
             excluded.replica_failures, excluded.next_replica_at, excluded.config_version_applied,
             excluded.config_version_since, excluded.config_lag_warned, excluded.last_reply_version,
-            excluded.no_primary_since, excluded.no_primary_alarm_at
+            excluded.no_primary_since, excluded.no_primary_alarm_at, excluded.merged_into
         );
     end if;
     if doc ? 'instances' then

@@ -9,7 +9,10 @@ select save_agent(%(doc)s);
 select a.life, a.build, a.able_since_registration, exists (
     select 1 from commands k where k.client_id = a.client_id and k.agent_id = a.agent_id
         and k.state in ('pending', 'executing'))
-from agents a where a.client_id = %(client_id)s and a.agent_id = %(agent_id)s;
+from agents a
+where a.client_id = %(client_id)s and a.agent_id = coalesce(
+    (select m.merged_into from agents m where m.client_id = %(client_id)s and m.agent_id = %(agent_id)s),
+    %(agent_id)s);
 
 -- name: agent_exists_elsewhere
 select exists (select 1 from agents where agent_id = %(agent_id)s and client_id <> %(client_id)s and life <> 'deleted');
