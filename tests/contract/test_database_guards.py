@@ -70,9 +70,12 @@ def test_i4_i11_i5_are_constraints_too(world: World, database_url: str) -> None:
         "i5_primary_exists": "update agents set primary_id = 'nobody'",
     }
     for constraint, statement in broken.items():
-        with closing(psycopg.connect(database_url)) as connection:
-            with pytest.raises(psycopg.IntegrityError) as refusal, connection.transaction():
-                connection.execute(statement)
+        with (
+            closing(psycopg.connect(database_url)) as connection,
+            pytest.raises(psycopg.IntegrityError) as refusal,
+            connection.transaction(),
+        ):
+            connection.execute(statement)
         assert refusal.value.diag.constraint_name == constraint
 
 
