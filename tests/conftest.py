@@ -76,3 +76,11 @@ def site(database_url: str) -> Iterator[Site]:
     """The whole application on a fresh database."""
     with a_site(database_url) as opened:
         yield opened
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that the servers' user can reach; pytest's own is closed to others."""
+    with tempfile.TemporaryDirectory(prefix="spotcore-fault-", ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o755)
+        yield Path(name) / "data"

@@ -3,67 +3,17 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import httpx2
 import psycopg
 import pytest
 
 from spotadapters.embedded import EmbeddedError, EmbeddedStack
 from spotapp.cli import main
-
-TOKEN = "an-admin-token-for-tests"
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder that the servers' user can reach; pytest's own is closed to others."""
-    with tempfile.TemporaryDirectory(prefix="spotcore-fault-", ignore_cleanup_errors=True) as name:
-        Path(name).chmod(0o755)
-        yield Path(name) / "data"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Up:
-    """A ``spotcore up`` in a process of its own."""
-
-    def __init__(self, folder: Path, **environment: str) -> None:
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.log = folder.parent / f"up-{self.port}.log"
-        command = [sys.executable, "-m", "spotapp.cli", "up", "--port", str(self.port), "--data-dir", str(folder)]
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **environment})
-        self.wait_healthy()
-
-    def wait_healthy(self, seconds: float = 30) -> None:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            try:
-                if httpx2.get(f"{self.url}/health", timeout=3).status_code == 200:
-                    return
-            except httpx2.HTTPError:
-                time.sleep(0.05)
-            assert self.process.poll() is None, self.log.read_text()
-        raise AssertionError(self.log.read_text())
-
-    def post(self, path: str, body: object, token: str = TOKEN) -> httpx2.Response:
-        return httpx2.post(self.url + path, json=body, headers={"Authorization": f"Bearer {token}"}, timeout=10)
-
-    def stop(self, how: signal.Signals = signal.SIGINT) -> int:
-        self.process.send_signal(how)
-        return self.process.wait(20)
+from tests.support.up import TOKEN, Up, free_port
 
 
 def test_the_first_start_prints_an_admin_token_once_and_a_clean_stop_is_status_0(folder: Path) -> None:

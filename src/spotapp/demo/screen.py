@@ -71,7 +71,7 @@ def fleet_table(seen: Mapping[str, Aggregate]) -> Table:
             name,
             aggregate.agent.build.value,
             f"[{COLOURS[status]}]{status}[/]",
-            primary.cloud_id[-8:] if primary and primary.cloud_id else "–",
+            primary.cloud_id[-5:] if primary and primary.cloud_id else "–",
             _where(aggregate),
             replica_word(aggregate),
             str(zombies) if zombies else "–",
