@@ -181,15 +181,15 @@ class Application:
             path=request.path_params,
             query=request.query_params,
             headers=request.headers,
+            is_urgent=endpoint.lane is Lane.URGENT,
         )
         if endpoint.access.needs is Needs.NOBODY:
             return call
         header = request.headers.get("authorization")
         token = bearer(header, call.data() if endpoint.body_token and header is None else None)
         now = parts.clock.now()
-        urgent = endpoint.lane is Lane.URGENT
-        principal = authenticate(token, endpoint.access, parts.credentials, parts.identity, now, urgent=urgent)
-        if principal.client is not None and not urgent:
+        principal = authenticate(token, endpoint.access, parts.credentials, parts.identity, now, urgent=call.is_urgent)
+        if principal.client is not None and not call.is_urgent:
             self._touch(principal.client.client_id)
         return evolve(call, principal=principal)
 

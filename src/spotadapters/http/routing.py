@@ -47,6 +47,7 @@ class Call:
     path: Mapping[str, str] = field(factory=dict)
     query: Mapping[str, str] = field(factory=dict)
     headers: Mapping[str, str] = field(factory=dict)
+    is_urgent: bool = False
 
     def data(self) -> dict[str, Any]:
         """The body as a JSON object with clean texts; empty when there is none."""
@@ -73,7 +74,7 @@ class Call:
         """The caller acting on the agent of the path: its client, or the operator for whichever client has it."""
         if not self.principal.is_admin:
             return self.principal.acting(None, actor=actor)
-        with self.transactions() as uow:
+        with self.transactions(urgent=self.is_urgent) as uow:
             owner = uow.agents.find_owner(self.agent_id)
         if owner is None:
             raise NotFound("unknown agent")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from attrs import define
@@ -18,7 +19,7 @@ from spotadapters.memory import MemoryStorage
 from spotadapters.memory.store import MemoryCredentials
 from spotcore.control_plane import ControlPlane, control_plane
 from spotcore.errors import Unavailable
-from spotcore.ports.storage import TokenRecord
+from spotcore.ports.storage import Credential, TokenRecord
 from tests.support.world import START, CountingIdentity, FakeClock
 
 ADMIN = "the-admin-token"
@@ -32,23 +33,24 @@ class Breakable:
         self.memory = MemoryStorage()
         self.credentials = MemoryCredentials(self.memory)
         self.failure: Exception | None = None
+        self.is_reserve_left = False  # of a failure, the emergency connections are spared
         self.tries = 0
 
     def transactions(self, *, urgent: bool = False) -> Any:
-        self._reach()
+        self._reach(urgent=urgent)
         return self.memory.transactions(urgent=urgent)
 
-    def find(self, *args: Any, **more: Any) -> Any:
-        self._reach()
-        return self.credentials.find(*args, **more)
+    def find(self, token_hash: str, now: datetime, *, urgent: bool = False) -> Credential | None:
+        self._reach(urgent=urgent)
+        return self.credentials.find(token_hash, now, urgent=urgent)
 
     def touch(self, *args: Any) -> None:
-        self._reach()
+        self._reach(urgent=False)
         self.credentials.touch(*args)
 
-    def _reach(self) -> None:
+    def _reach(self, *, urgent: bool) -> None:
         self.tries += 1
-        if self.failure is not None:
+        if self.failure is not None and not (urgent and self.is_reserve_left):
             raise self.failure
 
 

@@ -4,11 +4,13 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from spotadapters.http import lanes as module
 from spotadapters.http.lanes import Lane, Lanes
+from tests.unit.http.frame import AWAY, Frame
 
 GIVE_UP = 10.0
 
@@ -151,3 +153,35 @@ def test_closing_lets_running_work_finish() -> None:
         return await running
 
     assert asyncio.run(main()) == "slow"
+
+
+# ---- the connections that go with the lane
+
+
+NOTICES: dict[str, dict[str, Any]] = {
+    "create-emergency-replica": {"signal_type": "rebalance"},  # E51
+    "termination-imminent": {},  # E52
+    "rebalance-recommendation": {"immediate": True},  # E53, v4n
+    "termination-report": {"notice_type": "TERMINATION"},  # E56, v5
+    "termination-notice": {"termination_time": "2026-03-02T12:02:00Z"},  # E59
+}
+
+
+@pytest.mark.parametrize("path", [*NOTICES, "rebalance-recommendation by v4c", "rebalance-notice"])
+def test_a_notice_is_answered_while_ordinary_connections_are_used_up(frame: Frame, path: str) -> None:
+    _, token = frame.client()
+    agent = frame.agent(token)
+    body = NOTICES.get(path, {"notice_time": "2026-03-02T12:00:00Z"})
+    frame.storage.failure, frame.storage.is_reserve_left = AWAY, True
+    answer = frame.call("POST", f"/api/agents/{agent}/{path.split()[0]}", token, json=body)
+    assert answer.status_code in (200, 201), answer.text
+    assert answer.json()["action"]
+
+
+@pytest.mark.parametrize("path", ["rebalance-notice", "termination-notice"])
+def test_so_is_the_operators(frame: Frame, path: str) -> None:
+    _, token = frame.client()
+    agent = frame.agent(token)
+    frame.storage.failure, frame.storage.is_reserve_left = AWAY, True
+    body = {"notice_time": "2026-03-02T12:00:00Z", "termination_time": "2026-03-02T12:02:00Z"}
+    assert frame.call("POST", f"/api/agents/{agent}/{path}", json=body).status_code == 200

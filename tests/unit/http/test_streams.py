@@ -58,24 +58,25 @@ def test_a_queued_command_arrives_as_a_frame_e103(frame: Frame, agent: tuple[str
     assert (item["command_type"], item["target_mode"]) == ("switch", "ondemand")
 
 
+async def first_frame(frame: Frame, agent: tuple[str, str, str]) -> dict[str, str]:
+    frame.hub.attach()
+    stream = opened(frame, agent)
+    await stream.head()
+    found = await stream.frame()
+    await stream.hang_up().ended()
+    return found
+
+
 def test_what_is_queued_already_comes_first(frame: Frame, agent: tuple[str, str, str]) -> None:
     queue_switch(frame, agent[1])
-
-    async def main() -> dict[str, str]:
-        frame.hub.attach()
-        stream = opened(frame, agent)
-        await stream.head()
-        found = await stream.frame()
-        await stream.hang_up().ended()
-        return found
-
-    assert asyncio.run(main())["event"] == "COMMAND"
+    assert asyncio.run(first_frame(frame, agent))["event"] == "COMMAND"
 
 
 def test_a_frame_is_a_hand_out_so_a_poll_gets_nothing_within_the_lease(
     frame: Frame, agent: tuple[str, str, str]
 ) -> None:
-    test_what_is_queued_already_comes_first(frame, agent)
+    queue_switch(frame, agent[1])
+    asyncio.run(first_frame(frame, agent))
     assert frame.call("GET", f"/api/agents/{agent[2]}/pending-commands", agent[1]).json()["commands"] == []
 
 
@@ -84,16 +85,7 @@ def test_a_heartbeat_frame_comes_every_25_seconds(
 ) -> None:
     assert streams.HEARTBEAT_SECONDS == 25
     monkeypatch.setattr(streams, "HEARTBEAT_SECONDS", 0.05)
-
-    async def main() -> dict[str, str]:
-        frame.hub.attach()
-        stream = opened(frame, agent)
-        await stream.head()
-        found = await stream.frame()
-        await stream.hang_up().ended()
-        return found
-
-    assert asyncio.run(main()) == {"event": "HEARTBEAT", "data": "{}"}
+    assert asyncio.run(first_frame(frame, agent)) == {"event": "HEARTBEAT", "data": "{}"}
 
 
 def test_a_modern_caller_asks_for_its_dialect(frame: Frame, agent: tuple[str, str, str]) -> None:

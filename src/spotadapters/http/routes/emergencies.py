@@ -208,7 +208,7 @@ def _action_taken(answer: SignalAnswer) -> str:
 
 def _rebalance_data(call: Call, answer: SignalAnswer) -> dict[str, Any]:
     caller = call.agent_caller()
-    view = call.plane.decisions.recommend(caller, call.agent_id)
+    view = call.plane.emergencies.situation(caller, call.agent_id)
     judged = risk.current(view.aggregate, view.market, call.clock.now())
     score = judged.score if judged is not None else None
     best = _safer(view.aggregate, view.market, call.clock.now(), score)
