@@ -201,3 +201,7 @@ def _print_findings(findings: list[Finding], output: str) -> None:
         Console(highlight=False).print(f"{mark} {one.name}: {one.found}")
         if one.fix:
             Console(highlight=False).print(f"       → {one.fix}")
+
+
+if __name__ == "__main__":
+    main()

@@ -33,8 +33,8 @@ class Settings:
     host: str = DEFAULT_HOST
     port: int = DEFAULT_PORT
     enable_background_jobs: bool = True
-    threads: int = 16
-    urgent_threads: int = 8
+    threads: int = 4
+    urgent_threads: int = 4
     log_level: str = "info"
 
 

@@ -84,6 +84,7 @@ class Agent:
     last_reply_version: int | None = None  # E17 config_changed
     no_primary_since: datetime | None = None
     no_primary_alarm_at: datetime | None = None
+    merged_into: AgentId | None = None  # its calls count for that agent (docs/decisions/0005)
 
     @property
     def abilities(self) -> Abilities:

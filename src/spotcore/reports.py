@@ -46,7 +46,7 @@ def command_result(change: Change, report: CommandReport) -> Command | None:
         return None
     if not command.is_open:
         _note_late(change, command, report)
-        return command
+        return change.aggregate.commands[command.command_id]
     _BY_KIND[command.kind](change, command, report)
     return change.aggregate.commands[command.command_id]
 

@@ -8,6 +8,7 @@ from spotcore.change import Change
 from spotcore.commands import CommandKind, Origin
 from spotcore.config import ConfigChange
 from spotcore.events import EventKind
+from spotcore.ids import AgentId
 from spotcore.incidents import IncidentEvent
 from spotcore.incidents import moved as incident_moved
 from spotcore.instances import InstanceEvent, InstanceStatus, moved
@@ -46,6 +47,27 @@ def retire(change: Change) -> None:
     )
     if modern:
         dispatch.queue(change, CommandKind.SELF_DESTRUCT, Origin.RETIREMENT)
+
+
+def merge_into(change: Change, launcher: AgentId) -> None:
+    """An agent that is nothing but a machine its launcher has not confirmed yet ends, and its calls count for the
+    launcher from now on (docs/decisions/0005). Its machine row is released, so that the launcher can bind it."""
+    primary = change.aggregate.primary
+    for command in change.aggregate.open_commands:
+        dispatch.cancel(change, command, "the agent is a machine of another one")
+    for instance in change.aggregate.instances.values():
+        if instance.status is InstanceStatus.LAUNCHING:
+            endings.launch_ended(change, instance)
+    live = change.aggregate.live_replica
+    if live is not None:
+        standby.end(change, live, ReplicaEnd.SUPERSEDED)
+    if primary is not None:
+        roles.lose_primary(change)
+        change.put(moved(primary, InstanceEvent.RELEASE, change.now))
+    for incident in change.aggregate.open_incidents:
+        change.put(incident_moved(incident, IncidentEvent.RESOLVE, change.now))
+    change.set_agent(life=Life.DELETED, deleted_at=change.now, merged_into=launcher, no_primary_since=None)
+    change.event(EventKind.AGENT_RETIRED, instance=primary, merged_into=launcher)
 
 
 def finish(change: Change) -> None:

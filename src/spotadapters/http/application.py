@@ -188,7 +188,7 @@ class Application:
         header = request.headers.get("authorization")
         token = bearer(header, call.data() if endpoint.body_token and header is None else None)
         now = parts.clock.now()
-        principal = authenticate(token, endpoint.access, parts.credentials, parts.identity, now, urgent=call.is_urgent)
+        principal = authenticate(token, endpoint.access, parts.credentials, parts.identity, now)
         if principal.client is not None and not call.is_urgent:
             self._touch(principal.client.client_id)
         return evolve(call, principal=principal)

@@ -69,11 +69,9 @@ def bearer(header: str | None, body: Mapping[str, Any] | None) -> str:
     return token.strip()
 
 
-def authenticate(
-    token: str, access: Access, credentials: Credentials, identity: Identity, now: datetime, *, urgent: bool
-) -> Principal:
+def authenticate(token: str, access: Access, credentials: Credentials, identity: Identity, now: datetime) -> Principal:
     """The principal a token stands for, if it may reach this endpoint at all."""
-    found = credentials.find(identity.hash_token(token), now, urgent=urgent) if len(token) <= MAX_TOKEN else None
+    found = credentials.find(identity.hash_token(token), now) if len(token) <= MAX_TOKEN else None
     if found is None:
         raise InvalidToken("the token is unknown or has ended")
     client = found.client

@@ -28,18 +28,17 @@ class Lane(StrEnum):
 class Lanes:
     """Bounded thread pools and the rule between them. ``run`` belongs to one event loop at a time."""
 
-    def __init__(self, *, ordinary: int = 16, pulse: int = PULSE_THREADS, urgent: int = 8) -> None:
+    def __init__(self, *, ordinary: int = 8, pulse: int = PULSE_THREADS, urgent: int = 8) -> None:
         sizes = {Lane.ORDINARY: ordinary, Lane.PULSE: pulse, Lane.URGENT: urgent}
         self._threads = {lane: ThreadPoolExecutor(size, thread_name_prefix=lane) for lane, size in sizes.items()}
+        self._places = {lane: asyncio.Semaphore(size) for lane, size in sizes.items()}
         self._emergencies = 0
-        self._calm: asyncio.Event | None = None
+        self._calm = asyncio.Event()
+        self._calm.set()
 
     async def run(self, work: Callable[[], T], lane: Lane) -> T:
         """Run ``work`` in its lane and give its result."""
         loop = asyncio.get_running_loop()
-        if self._calm is None:
-            self._calm = asyncio.Event()
-            self._calm.set()
         if lane is Lane.URGENT:
             self._emergencies += 1
             self._calm.clear()
@@ -49,10 +48,13 @@ class Lanes:
                 self._emergencies -= 1
                 if self._emergencies == 0:
                     self._calm.set()
-        if not self._calm.is_set():
-            with contextlib.suppress(TimeoutError):  # waiting longer would starve heartbeats (T03)
-                await asyncio.wait_for(self._calm.wait(), YIELD_SECONDS)
-        return await loop.run_in_executor(self._threads[lane], work)
+        until = loop.time() + YIELD_SECONDS  # counted from arrival: in a long storm the queue would only grow (T03)
+        async with self._places[lane]:  # whoever waits, waits here, where an emergency can still overtake
+            left = until - loop.time()
+            if not self._calm.is_set() and left > 0:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._calm.wait(), left)
+            return await loop.run_in_executor(self._threads[lane], work)
 
     def close(self) -> None:
         """Let running calls finish and end the threads; ordinary calls that wait for a thread are dropped."""

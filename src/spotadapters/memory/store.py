@@ -207,6 +207,8 @@ class MemoryAgents:
         row = self._tables.agents.get(agent_id)
         if row is None or row.client.client_id != client_id:
             raise NotFound("unknown agent")
+        if row.agent.merged_into is not None:
+            return self.get(client_id, row.agent.merged_into, keys)
         client = self._tables.clients[client_id]
         return row if row.client is client else evolve(row, client=client)
 
@@ -495,7 +497,7 @@ class MemoryCredentials:
     def __init__(self, storage: MemoryStorage) -> None:
         self._storage = storage
 
-    def find(self, token_hash: str, now: datetime, *, urgent: bool = False) -> Credential | None:
+    def find(self, token_hash: str, now: datetime) -> Credential | None:
         tables = self._storage.tables
         token = tables.tokens.get(token_hash)
         if token is None or (token.expires_at is not None and token.expires_at <= now):

@@ -1,4 +1,4 @@
-"""Connections: an ordinary pool, and a small reserve that emergencies alone use (design 3)."""
+"""Connections: an ordinary pool, a small reserve that emergencies alone use, and one for single look-ups (design 3)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from typing import Any, Self
 import psycopg
 from psycopg_pool import ConnectionPool
 
-LOCK_TIMEOUT = "1s"  # 5.5
+LOCK_TIMEOUT = "2s"  # 5.5: one second, and once more
 STATEMENT_TIMEOUT = "4s"
 WAIT_SECONDS = 2.0
 CONNECT_SECONDS = 1
@@ -20,20 +20,22 @@ def _configure(connection: Connection) -> None:
     connection.execute("select set_config('lock_timeout', %s, false)", (LOCK_TIMEOUT,))
     connection.execute("select set_config('statement_timeout', %s, false)", (STATEMENT_TIMEOUT,))
     connection.execute("select set_config('timezone', 'UTC', false)")
-    connection.commit()
+    if not connection.autocommit:
+        connection.commit()
 
 
 class Connections:
-    """Two pools on one database. Use it as a context manager; it opens without waiting for the database."""
+    """Three pools on one database. Use it as a context manager; it opens without waiting for the database."""
 
     def __init__(self, database_url: str, *, size: int = 16, reserve: int = 8) -> None:
         self.database_url = database_url
         self.size = size
         self._ordinary = self._pool(database_url, "ordinary", size)
         self._urgent = self._pool(database_url, "urgent", reserve)
+        self._single = self._pool(database_url, "single", max(2, size // 2), autocommit=True)
 
     @staticmethod
-    def _pool(database_url: str, name: str, size: int) -> "ConnectionPool[Connection]":
+    def _pool(database_url: str, name: str, size: int, *, autocommit: bool = False) -> "ConnectionPool[Connection]":
         return ConnectionPool(
             database_url,
             min_size=min(4, size),
@@ -42,7 +44,11 @@ class Connections:
             open=False,
             timeout=WAIT_SECONDS,
             reconnect_timeout=5,
-            kwargs={"application_name": f"spotcore-{name}", "connect_timeout": CONNECT_SECONDS},
+            kwargs={
+                "application_name": f"spotcore-{name}",
+                "connect_timeout": CONNECT_SECONDS,
+                "autocommit": autocommit,
+            },
             configure=_configure,
             check=None,
         )
@@ -50,6 +56,7 @@ class Connections:
     def __enter__(self) -> Self:
         self._ordinary.open(wait=False)
         self._urgent.open(wait=False)
+        self._single.open(wait=False)
         return self
 
     def __exit__(
@@ -57,6 +64,7 @@ class Connections:
     ) -> None:
         self._ordinary.close(timeout=2)
         self._urgent.close(timeout=2)
+        self._single.close(timeout=2)
 
     @contextmanager
     def connection(self, *, urgent: bool = False) -> Iterator[Connection]:
@@ -65,8 +73,14 @@ class Connections:
         with pool.connection() as connection:
             yield connection
 
+    @contextmanager
+    def lookup(self) -> Iterator[Connection]:
+        """A connection on which every statement is a transaction of its own: one round trip for one look-up."""
+        with self._single.connection() as connection:
+            yield connection
+
     def used(self) -> tuple[int, int]:
         """Connections in use, and the most there can be."""
-        stats = [pool.get_stats() for pool in (self._ordinary, self._urgent)]
+        stats = [pool.get_stats() for pool in (self._ordinary, self._urgent, self._single)]
         busy = sum(one.get("pool_size", 0) - one.get("pool_available", 0) for one in stats)
         return busy, sum(one.get("pool_max", 0) for one in stats)

@@ -24,7 +24,7 @@ class PostgresReads:
         self._clock = clock
 
     def _rows(self, name: str, values: Mapping[str, Any]) -> list[Any]:
-        with translated(), self._connections.connection() as connection:
+        with translated(), self._connections.lookup() as connection:
             return [loads(row[0]) for row in connection.execute(query(name), values).fetchall()]
 
     def agents_of_client(self, client_id: ClientId) -> Sequence[Mapping[str, Any]]:

@@ -1,12 +1,13 @@
 """The storage ports on PostgreSQL: one transaction, one locked agent, few round trips."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg.types.json import Jsonb
 
 from spotadapters.postgres.errors import translated
@@ -21,7 +22,7 @@ from spotcore.change import Outcome
 from spotcore.clients import Client, ClientStatus
 from spotcore.commands import Command, CommandState
 from spotcore.decisions import Decision, DecisionRecord
-from spotcore.errors import DuplicateRequest, NotFound, StateConflict
+from spotcore.errors import DuplicateRequest, NotFound
 from spotcore.events import Event, notification_of
 from spotcore.ids import LAUNCH_PLACEHOLDER, REPLICA_PLACEHOLDER, AgentId, ClientId, CommandId
 from spotcore.incidents import TERMINAL as CLOSED_INCIDENTS
@@ -36,7 +37,6 @@ from spotcore.replicas import Replica
 from spotcore.switches import PrimaryPeriod, Switch
 
 KEPT = timedelta(days=8)  # terminal rows that still travel with their aggregate
-LOCK_TRIES = 2  # 5.5: lock timeout 1 s, one retry
 
 
 class PostgresStorage:
@@ -49,13 +49,12 @@ class PostgresStorage:
     @contextmanager
     def transactions(self, *, urgent: bool = False) -> Iterator[UnitOfWork]:
         """The ``Transactions`` port."""
-        with translated(), self._connections.connection(urgent=urgent) as connection, connection.transaction():
-            # opened here: an inner transaction() would otherwise be the outermost one and commit, lock and all
+        with translated(), self._connections.connection(urgent=urgent) as connection:
             yield PostgresUnitOfWork(connection, self._clock)
 
-    def find(self, token_hash: str, now: datetime, *, urgent: bool = False) -> Credential | None:
+    def find(self, token_hash: str, now: datetime) -> Credential | None:
         """The ``Credentials`` port, in one statement."""
-        with translated(), self._connections.connection(urgent=urgent) as connection:
+        with translated(), self._connections.lookup() as connection:
             row = connection.execute(query("credential_find"), {"token_hash": token_hash, "now": now}).fetchone()
         if row is None:
             return None
@@ -73,6 +72,16 @@ class PostgresStorage:
             connection.execute(query("client_touch"), {"client_id": client_id, "now": now})
 
 
+@contextmanager
+def nested(connection: Connection) -> Iterator[None]:
+    """A savepoint. The transaction is begun first: otherwise psycopg would take this for the outermost one and commit
+    at its end, locks and all."""
+    if connection.info.transaction_status is TransactionStatus.IDLE:
+        connection.execute("select")
+    with connection.transaction():
+        yield
+
+
 class PostgresUnitOfWork:
     """One transaction."""
 
@@ -88,7 +97,7 @@ class PostgresUnitOfWork:
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """Undo what happens inside alone when it raises."""
-        with translated(), self._connection.transaction():
+        with translated(), nested(self._connection):
             yield
 
 
@@ -147,20 +156,12 @@ class PostgresAgents:
         self._clock = clock
 
     def lock(self, client_id: ClientId, agent_id: AgentId, keys: Keys = Keys()) -> Aggregate:
-        who = {"client_id": client_id, "agent_id": agent_id}
-        for attempt in range(1, LOCK_TRIES + 1):
-            try:
-                with translated(), self._connection.transaction():
-                    found = self._connection.execute(query("agent_lock"), who).fetchone()
-                break
-            except StateConflict:
-                if attempt == LOCK_TRIES:
-                    raise
-        if found is None:
-            raise NotFound("unknown agent")
-        return self.get(client_id, agent_id, keys)
+        return self._load(client_id, agent_id, keys, lock=True)
 
     def get(self, client_id: ClientId, agent_id: AgentId, keys: Keys = Keys()) -> Aggregate:
+        return self._load(client_id, agent_id, keys, lock=False)
+
+    def _load(self, client_id: ClientId, agent_id: AgentId, keys: Keys, *, lock: bool) -> Aggregate:
         values = {
             "client_id": client_id,
             "agent_id": agent_id,
@@ -169,9 +170,11 @@ class PostgresAgents:
             "instance_ids": list(keys.instance_ids),
             "replica_ids": list(keys.replica_ids),
             "command_ids": list(keys.command_ids),
+            "lock": lock,
         }
-        row = self._connection.execute(query("agent_load"), values).fetchone()
-        if row is None:
+        with translated():
+            row = self._connection.execute(query("agent_load"), values).fetchone()
+        if row is None or row[0] is None:
             raise NotFound("unknown agent")
         return _aggregate(loads(row[0]))
 
@@ -226,49 +229,8 @@ class PostgresAgents:
         return row[0] if row else None
 
     def save(self, outcome: Outcome) -> None:
-        before, after = outcome.before, outcome.after
-        with translated(), self._connection.pipeline():
-            if before is None or before.agent != after.agent:
-                self._upsert("agents", [after.agent])
-            self._upsert("instances", _gives_up_first(_differing(before, after, "instances"), _instance_place))
-            self._upsert("incidents", _gives_up_first(_differing(before, after, "incidents"), _incident_place))
-            self._upsert("replicas", _gives_up_first(_differing(before, after, "replicas"), _replica_place))
-            self._upsert("commands", _gives_up_first(_differing(before, after, "commands"), _command_place))
-            self._upsert("switches", _differing(before, after, "switches"))
-            self._periods(before, after)
-            self._credit(before, after)
-            write_events(self._connection, outcome.events)
-            self._wake(before, after)
-
-    def _upsert(self, table: str, rows: Sequence[Any]) -> None:
-        if rows:
-            self._connection.execute(query(f"{table}_upsert"), {"rows": recordset(rows)})
-
-    def _periods(self, before: Aggregate | None, after: Aggregate) -> None:
-        known = {(row.instance_id, row.started_at): row for row in (before.periods if before else ())}
-        changed = [row for row in after.periods if known.get((row.instance_id, row.started_at)) != row]
-        for row in sorted(changed, key=lambda one: one.ended_at is None):
-            earlier = known.get((row.instance_id, row.started_at))
-            name = "open_period" if earlier is None else "close_period"
-            if earlier is not None and earlier.switch_id != row.switch_id:
-                name = "attach_switch"
-            self._connection.execute(query(name), CONVERTER.unstructure(row))
-
-    def _credit(self, before: Aggregate | None, after: Aggregate) -> None:
-        gain = after.client.total_savings - before.client.total_savings if before else Decimal(0)
-        if gain:
-            self._connection.execute(query("credit_savings"), {"gain": gain, "client_id": after.client.client_id})
-
-    def _wake(self, before: Aggregate | None, after: Aggregate) -> None:
-        """Tell waiting agents of a command that is pending now and was not before; heard only after the commit."""
-        known = before.commands if before else {}
-        fresh = any(
-            command.state is CommandState.PENDING
-            and (command.command_id not in known or known[command.command_id].state is not CommandState.PENDING)
-            for command in after.commands.values()
-        )
-        if fresh:
-            self._connection.execute(query("wake_agent"), {"agent_id": after.agent.agent_id})
+        with translated():
+            self._connection.execute(query("agent_save"), {"doc": Jsonb(_document(outcome))})
 
     def due(self, now: datetime, limit: int) -> Sequence[tuple[ClientId, AgentId]]:
         rows = self._connection.execute(query("agents_due"), {"now": now, "limit": limit}).fetchall()
@@ -299,17 +261,57 @@ def _aggregate(data: dict[str, Any]) -> Aggregate:
     )
 
 
+def _document(outcome: Outcome) -> dict[str, Any]:
+    """Everything that differs, as one JSON object; rows that give up a unique place come before those that take it."""
+    before, after = outcome.before, outcome.after
+    doc: dict[str, Any] = {}
+    if before is None or before.agent != after.agent:
+        doc["agents"] = [to_row(after.agent)]
+    for name, place in PLACES.items():
+        rows = sorted(_differing(before, after, name), key=place)
+        if rows:
+            doc[name] = [to_row(row) for row in rows]
+    known = {(row.instance_id, row.started_at): row for row in (before.periods if before else ())}
+    changed = [row for row in after.periods if known.get((row.instance_id, row.started_at)) != row]
+    closed = [to_row(row) for row in changed if (row.instance_id, row.started_at) in known]
+    opened = [to_row(row) for row in changed if (row.instance_id, row.started_at) not in known]
+    gain = after.client.total_savings - before.client.total_savings if before else Decimal(0)
+    doc |= {"closed_periods": closed} if closed else {}
+    doc |= {"opened_periods": opened} if opened else {}
+    doc |= {"gain": str(gain), "client_id": after.client.client_id} if gain else {}
+    doc |= {"wake": after.agent.agent_id} if _has_fresh_command(before, after) else {}
+    return doc | _events_document(outcome.events)
+
+
+def _has_fresh_command(before: Aggregate | None, after: Aggregate) -> bool:
+    """True when a command is pending now and was not before: waiting agents are told after the commit."""
+    known = before.commands if before else {}
+    return any(
+        command.state is CommandState.PENDING
+        and (command.command_id not in known or known[command.command_id].state is not CommandState.PENDING)
+        for command in after.commands.values()
+    )
+
+
+def _events_document(events: Sequence[Event]) -> dict[str, Any]:
+    """Audit rows, the notifications they become, and the outbox (GR-10, NT-1)."""
+    if not events:
+        return {}
+    messages = [message for event in events if (message := notification_of(event)) is not None]
+    heard = [event for event in events if event.spec.notify is not None or event.spec.frame is not None]
+    return {
+        "events": [to_row(event) for event in events],
+        "notifications": [to_row(message) for message in messages],
+        "outbox": [{"event_id": event.event_id, "client_id": event.client_id} for event in heard],
+    }
+
+
 def _differing(before: Aggregate | None, after: Aggregate, name: str) -> list[Any]:
     known = getattr(before, name) if before is not None else {}
     rows = getattr(after, name)
     if rows is known:
         return []
     return [row for key, row in rows.items() if known.get(key) is not row and known.get(key) != row]
-
-
-def _gives_up_first(rows: list[Any], holds_place: Any) -> list[Any]:
-    """Partial unique indexes are judged row by row: who gives a place up comes before who takes it."""
-    return sorted(rows, key=holds_place)
 
 
 def _instance_place(row: Instance) -> tuple[bool, bool]:
@@ -328,18 +330,13 @@ def _command_place(row: Command) -> bool:
     return row.is_open
 
 
-def write_events(connection: Connection, events: Sequence[Event]) -> None:
-    """Audit rows, the notifications they become, and the outbox (GR-10, NT-1)."""
-    if not events:
-        return
-    connection.execute(query("events_add"), {"rows": recordset(events)})
-    messages = [message for event in events if (message := notification_of(event)) is not None]
-    if messages:
-        connection.execute(query("notifications_add"), {"rows": recordset(messages)})
-    heard = [event for event in events if event.spec.notify is not None or event.spec.frame is not None]
-    if heard:
-        rows = Jsonb([{"event_id": event.event_id, "client_id": event.client_id} for event in heard])
-        connection.execute(query("outbox_add"), {"rows": rows})
+PLACES: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "instances": _instance_place,
+    "incidents": _incident_place,
+    "replicas": _replica_place,
+    "commands": _command_place,
+    "switches": lambda row: row.recorded_at,
+}
 
 
 class PostgresPrices:
@@ -364,7 +361,8 @@ class PostgresPrices:
             "fresh_since": now - timedelta(minutes=10),
             "week_ago": now - timedelta(days=7),
         }
-        row = self._connection.execute(query("market"), values).fetchone()
+        with translated():
+            row = self._connection.execute(query("market"), values).fetchone()
         assert row is not None
         return _market(loads(row[0]))
 
@@ -492,7 +490,7 @@ class PostgresIdempotency:
     def claim(self, scope: str, key: str, body_hash: str, now: datetime) -> StoredAnswer | None:
         values = {"scope": scope, "key": key, "body_hash": body_hash, "now": now}
         try:
-            with self._connection.transaction():
+            with nested(self._connection):
                 mine = self._connection.execute(query("idempotency_claim"), values).fetchone()
         except psycopg.errors.LockNotAvailable as failure:
             raise DuplicateRequest("the first call with this key is still running") from failure
@@ -517,4 +515,4 @@ class PostgresAudit:
 
     def add(self, events: Sequence[Event]) -> None:
         with translated():
-            write_events(self._connection, events)
+            self._connection.execute(query("events_save"), {"doc": Jsonb(_events_document(events))})

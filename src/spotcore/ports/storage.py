@@ -114,7 +114,8 @@ class AgentStore(Protocol):
     def lock(self, client_id: ClientId, agent_id: AgentId, keys: Keys = Keys()) -> Aggregate:
         """The aggregate, its agent row locked until the transaction ends.
 
-        Raises ``NotFound``, also for another client's (GR-8). Deleted agents are found; rules judge them."""
+        An agent that was merged into another one gives that one. Raises ``NotFound``, also for another client's (GR-8).
+        Deleted agents are found; rules judge them."""
         ...
 
     def get(self, client_id: ClientId, agent_id: AgentId, keys: Keys = Keys()) -> Aggregate:
@@ -253,8 +254,8 @@ class Transactions(Protocol):
 class Credentials(Protocol):
     """Token look-up, without a transaction of the caller's."""
 
-    def find(self, token_hash: str, now: datetime, *, urgent: bool = False) -> Credential | None:
-        """What the token opens now, None when unknown or ended. ``urgent`` uses the emergency reserve.
+    def find(self, token_hash: str, now: datetime) -> Credential | None:
+        """What the token opens now, None when unknown or ended.
 
         A deleted client's token is found while an agent of it is still retiring (CL-6, Z25)."""
         ...

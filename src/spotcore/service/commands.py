@@ -5,11 +5,11 @@ from typing import Final
 
 from attrs import field, frozen
 
-from spotcore import dispatch, endings, reports, switching
+from spotcore import dispatch, endings, reports, retirement, switching
 from spotcore.agents import Life
 from spotcore.builds import VERDICTS, Evidence
 from spotcore.change import Change
-from spotcore.commands import Command
+from spotcore.commands import Command, CommandKind
 from spotcore.dispatch import Dialect
 from spotcore.endings import Listed
 from spotcore.errors import NotFound
@@ -85,6 +85,8 @@ class Commands:
 
         machine = (report.machine.cloud_id,) if report.machine else ()
         keys = Keys(command_ids=(report.command,), cloud_ids=machine)
+        if report.machine is not None:
+            self._claim(caller, agent_id, report.machine.cloud_id)
         return self.kernel.run(caller, agent_id, rule, keys=keys, market=True)
 
     def launched(
@@ -100,7 +102,26 @@ class Commands:
         keys = Keys(
             cloud_ids=(facts.cloud_id,), instance_ids=(temp_id,), command_ids=(request_id,) if request_id else ()
         )
+        self._claim(caller, agent_id, facts.cloud_id)
         return self.kernel.run(caller, agent_id, rule, keys=keys, market=True)
+
+    def _claim(self, caller: Caller, agent_id: AgentId, cloud_id: str) -> None:
+        """A launched host may have registered as an agent of its own before its launch was confirmed. The confirmation
+        says whose it is: that agent is merged into the one that launched it. Anybody else's machine is left alone."""
+        with self.kernel.transactions() as uow:
+            rows = [row for row in uow.agents.bindings(cloud_id) if not row.is_terminal]
+            strangers = [row for row in rows if row.agent_id != agent_id]
+            if not strangers or strangers[0].client_id != caller.client_id:
+                return
+            launcher = uow.agents.get(caller.client_id, agent_id)
+            launches = [one for one in launcher.open_commands if one.kind is CommandKind.LAUNCH and one.delivered_at]
+            began = min((one.delivered_at for one in launches if one.delivered_at), default=None)
+            stranger = uow.agents.get(caller.client_id, strangers[0].agent_id)
+            alone = len(stranger.instances) == 1 and stranger.agent.agent_id != launcher.agent.agent_id
+            if began is None or stranger.agent.registered_at <= began or not alone:
+                return
+            into = launcher.agent.agent_id
+            self.kernel.within(uow, caller, stranger.agent.agent_id, lambda change: retirement.merge_into(change, into))
 
     def terminated(self, caller: Caller, agent_id: AgentId, cloud_id: str) -> Instance:
         """E41: the machine's row after the confirmation. Raises ``NotFound``."""

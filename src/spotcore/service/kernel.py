@@ -10,7 +10,7 @@ from spotcore import manual_mode, upkeep
 from spotcore.agents import Life
 from spotcore.aggregate import Aggregate
 from spotcore.change import Change
-from spotcore.errors import NotFound, SpotError
+from spotcore.errors import NotFound, SpotError, Unavailable
 from spotcore.ids import AgentId, ClientId
 from spotcore.market import UNKNOWN_MARKET, Market
 from spotcore.ports.storage import Keys, Transactions, UnitOfWork
@@ -25,6 +25,10 @@ class Caller:
 
     client_id: ClientId
     actor: str = "agent"  # agent | client | admin | system
+
+
+class MarketUnreadable(Unavailable):
+    """Prices could not be read; a decision that can do without them is taken again without."""
 
 
 @frozen(kw_only=True)
@@ -50,8 +54,12 @@ class Kernel:
 
         ``market`` None loads prices only when a consequence may need them. ``urgent`` uses the emergency reserve.
         """
-        with self.transactions(urgent=urgent) as uow:
-            answer = self.within(uow, caller, agent_id, rule, keys=keys, market=market)
+        try:
+            with self.transactions(urgent=urgent) as uow:
+                answer = self.within(uow, caller, agent_id, rule, keys=keys, market=market)
+        except MarketUnreadable:  # nothing was written: once more without prices (5.2)
+            with self.transactions(urgent=urgent) as uow:
+                answer = self.within(uow, caller, agent_id, rule, keys=keys, market=False)
         if isinstance(answer, SpotError):
             raise answer
         return answer
@@ -83,14 +91,13 @@ class Kernel:
             return uow.agents.get(caller.client_id, agent_id, keys)
 
     def market(self, uow: UnitOfWork, aggregate: Aggregate, now: datetime) -> Market:
-        """Prices and records around the agent's machine; unknown rather than an error: nothing waits (5.2)."""
+        """Prices and records around the agent's machine. Raises ``MarketUnreadable``; the transaction is lost then."""
         primary = aggregate.primary
         instance_type = primary.instance_type if primary else _last_type(aggregate)
         try:
-            with uow.savepoint():
-                return uow.prices.market(aggregate.client.client_id, instance_type, aggregate.agent.region, now)
-        except SpotError:
-            return UNKNOWN_MARKET
+            return uow.prices.market(aggregate.client.client_id, instance_type, aggregate.agent.region, now)
+        except SpotError as failure:
+            raise MarketUnreadable("prices cannot be read now") from failure
 
 
 def _last_type(aggregate: Aggregate) -> str | None:

@@ -40,9 +40,9 @@ class Breakable:
         self._reach(urgent=urgent)
         return self.memory.transactions(urgent=urgent)
 
-    def find(self, token_hash: str, now: datetime, *, urgent: bool = False) -> Credential | None:
-        self._reach(urgent=urgent)
-        return self.credentials.find(token_hash, now, urgent=urgent)
+    def find(self, token_hash: str, now: datetime) -> Credential | None:
+        self._reach(urgent=True)
+        return self.credentials.find(token_hash, now)
 
     def touch(self, *args: Any) -> None:
         self._reach(urgent=False)

@@ -107,6 +107,25 @@ def test_it_waits_no_longer_than_the_limit_or_heartbeats_would_starve_t03(
     asyncio.run(main())
 
 
+def test_in_a_long_storm_a_queue_passes_after_the_limit_and_not_one_by_one_t03(
+    lanes: Lanes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "YIELD_SECONDS", 0.1)
+
+    async def main() -> float:
+        gate = Gate()
+        emergency = asyncio.create_task(lanes.run(gate, Lane.URGENT))
+        await gate.is_busy()
+        started = time.monotonic()
+        await asyncio.gather(*(lanes.run(lambda: None, Lane.PULSE) for _ in range(50)))
+        seconds = time.monotonic() - started
+        gate.released.set()
+        await emergency
+        return seconds
+
+    assert asyncio.run(main()) < 1  # 50 times the limit would be 5 s
+
+
 def test_the_limit_is_half_a_second() -> None:
     assert module.YIELD_SECONDS == 0.5
 

@@ -81,6 +81,7 @@ create table agents (
     last_reply_version bigint,
     no_primary_since timestamptz,
     no_primary_alarm_at timestamptz,
+    merged_into text constraint merged_agents_are_deleted check (merged_into is null or life = 'deleted'),
     primary key (client_id, agent_id),
     constraint agent_id_unique unique (agent_id),
     constraint i3_modes_exclude_each_other check (not (auto_switch_enabled and manual_replica_enabled)),

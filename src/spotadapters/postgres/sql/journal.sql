@@ -1,17 +1,5 @@
--- name: events_add
-insert into audit_events (event_id, kind, at, client_id, agent_id, instance_id, actor, level, facts)
-select event_id, kind, at, client_id, agent_id, instance_id, actor, level, facts
-from jsonb_populate_recordset(null::audit_events, %(rows)s);
-
--- name: notifications_add
-insert into notifications (notification_id, client_id, severity, message, at, dedupe_key, event_id)
-select notification_id, client_id, severity, message, at, dedupe_key, event_id
-from jsonb_populate_recordset(null::notifications, %(rows)s)
-on conflict (coalesce(client_id, ''), dedupe_key) do nothing;
-
--- name: outbox_add
-insert into outbox (event_id, client_id)
-select event_id, client_id from jsonb_populate_recordset(null::outbox, %(rows)s);
+-- name: events_save
+select save_events(%(doc)s);
 
 -- name: decision_add
 insert into decisions (client_id, decision_id, agent_id, made_at, trigger, snapshot_hash, command_id, body)
