@@ -1,12 +1,13 @@
 """Connections: an ordinary pool, a small reserve that emergencies alone use, and one for single look-ups (design 3)."""
 
+import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
 import psycopg
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 LOCK_TIMEOUT = "2s"  # 5.5: one second, and once more
 STATEMENT_TIMEOUT = "4s"
@@ -62,9 +63,10 @@ class Connections:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ordinary.close(timeout=2)
-        self._urgent.close(timeout=2)
-        self._single.close(timeout=2)
+        for pool in (self._ordinary, self._urgent, self._single):
+            with contextlib.suppress(PoolTimeout):
+                pool.wait(timeout=0.5)  # a connection still being opened would be left behind
+            pool.close(timeout=2)
 
     @contextmanager
     def connection(self, *, urgent: bool = False) -> Iterator[Connection]:

@@ -1,0 +1,127 @@
+"""Belt and braces (GR-2): the database refuses what the core would never ask for."""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import psycopg
+import pytest
+
+from spotadapters.postgres.errors import BY_CONSTRAINT
+from spotadapters.postgres.migrate import MigrationError, migrate, pending
+from spotadapters.postgres.pool import Connections
+from spotadapters.postgres.storage import PostgresStorage
+from tests.support.world import FakeClock, World, a_world, with_replica
+
+
+@pytest.fixture
+def world(database_url: str) -> Iterator[World]:
+    clock = FakeClock()
+    with Connections(database_url, size=3, reserve=1) as connections:
+        yield a_world(PostgresStorage(connections, clock).transactions, clock)
+
+
+def copy_of(table: str, key: str, **changes: str) -> str:
+    """An insert of the first row again under another key, with some columns changed."""
+    columns = ", ".join(f"'{name}', {value}" for name, value in changes.items())
+    patch = f"jsonb_build_object('{key}', 'copy'{', ' + columns if columns else ''})"
+    return f"insert into {table} select (jsonb_populate_record(t, {patch})).* from {table} t limit 1"
+
+
+BROKEN = {
+    "i1_one_primary": copy_of("instances", "instance_id", status="'running_primary'", cloud_id="'i-0copy'"),
+    "i2_one_live_replica": copy_of("replicas", "replica_id", state="'ready'"),
+    "i3_modes_exclude_each_other": "update agents set auto_switch_enabled = true, manual_replica_enabled = true",
+    "i6_config_version_step": "update agents set config_version = config_version + 2",
+    "i8_periods_do_not_overlap": "insert into primary_periods select client_id, agent_id, instance_id, started_at, started_at + interval '1 hour', 'x' from primary_periods limit 1",
+    "i10_cloud_id_form": "update instances set cloud_id = 'i-pending-12345678'",
+    "i10_cloud_id_unique": copy_of("instances", "instance_id", status="'zombie'").replace(
+        "limit 1", "where t.status = 'running_primary'"
+    ),
+    "i13_logical_id_unique": copy_of("agents", "agent_id", primary_id="null"),
+    "i14_only_the_first_period_has_no_switch": "insert into primary_periods select client_id, agent_id, instance_id, now() + interval '1 year', null, null from primary_periods limit 1",
+    "gr4_terminal_stays_terminal": "update instances set status = 'zombie' where status = 'terminated'",
+    "terminated_at_only_when_terminated": "update instances set terminated_at = now() where status = 'running_primary'",
+    "replica_state": "update replicas set state = 'promoting'",
+    "terminate_wait_range": "update agents set terminate_wait_seconds = 0",
+    "price_range": "update raw_prices set price = 0",
+}
+
+
+@pytest.mark.parametrize("constraint", BROKEN)
+def test_gr2_a_broken_invariant_is_refused_by_name(world: World, database_url: str, constraint: str) -> None:
+    ready = with_replica(world)
+    world.plane.replicas.promote(world.user, ready.agent_id, ready.replica_id)
+    world.plane.commands.termination_result(world.agent_caller, ready.agent_id, ready.primary, True, None)
+    with psycopg.connect(database_url) as connection, pytest.raises(psycopg.IntegrityError) as refusal:
+        connection.execute(BROKEN[constraint])
+    assert refusal.value.diag.constraint_name == constraint
+
+
+def test_i4_i11_i5_are_constraints_too(world: World, database_url: str) -> None:
+    agent_id = world.register("web", "i-0a").agent_id
+    world.report_prices(agent_id, {"us-east-1b": "0.03"})
+    world.notice(agent_id, "i-0a")
+    other = world.register("second", "i-0b").agent_id
+    world.report_prices(other, {"us-east-1b": "0.03"})
+    world.switch(other)
+    broken = {
+        "i4_one_role_change": copy_of("commands", "command_id", request_id="'other'"),
+        "i11_one_incident_per_instance": copy_of("incidents", "incident_id", severity="'rebalance'"),
+        "i5_primary_exists": "update agents set primary_id = 'nobody'",
+    }
+    for constraint, statement in broken.items():
+        with (
+            closing(psycopg.connect(database_url)) as connection,
+            pytest.raises(psycopg.IntegrityError) as refusal,
+            connection.transaction(),
+        ):
+            connection.execute(statement)
+        assert refusal.value.diag.constraint_name == constraint
+
+
+def test_constraints_that_callers_can_meet_have_an_error_of_their_own(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        names = {
+            row[0]
+            for row in connection.execute("select conname from pg_constraint union select indexname from pg_indexes")
+        }
+    assert set(BY_CONSTRAINT) <= names
+
+
+def test_migrations_apply_once_and_refuse_a_changed_file(empty_database_url: str) -> None:
+    assert pending(empty_database_url)
+    assert migrate(empty_database_url)
+    assert migrate(empty_database_url) == []
+    assert pending(empty_database_url) == []
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        connection.execute("update schema_migrations set digest = 'other'")
+    with pytest.raises(MigrationError, match="changed"):
+        migrate(empty_database_url)
+
+
+def test_every_column_of_a_value_is_a_column_of_its_table(database_url: str) -> None:
+    from spotadapters.postgres.rows import columns
+    from spotcore.agents import Agent
+    from spotcore.commands import Command
+    from spotcore.incidents import Incident
+    from spotcore.instances import Instance
+    from spotcore.replicas import Replica
+    from spotcore.switches import Switch
+
+    kinds = {
+        "agents": Agent,
+        "commands": Command,
+        "incidents": Incident,
+        "instances": Instance,
+        "replicas": Replica,
+        "switches": Switch,
+    }
+    with psycopg.connect(database_url) as connection:
+        (body,) = connection.execute("select prosrc from pg_proc where proname = 'save_agent'").fetchone() or ("",)
+        for table, kind in kinds.items():
+            rows = connection.execute(
+                "select column_name from information_schema.columns where table_name = %s", (table,)
+            )
+            assert {row[0] for row in rows} == set(columns(kind)), table
+            section = body.split(f"doc ? '{table}'")[1].split("end if")[0]
+            assert all(section.count(name) >= 2 for name in columns(kind)), table  # written and updated
