@@ -3,8 +3,8 @@
 import logging
 import sys
 import tempfile
-import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -12,16 +12,17 @@ import psycopg
 from rich.console import Console
 from rich.live import Live
 
-from spotapp.demo.cloud import Cloud
-from spotapp.demo.fleet import FastClock, Fleet, HttpApi
-from spotapp.demo.prices import ONDEMAND, ZONES, GeneratedPrices, Prices, RecordedPrices
+from spotadapters.fleet import FastClock, LiveRunner, PriceFeed, SocketTransport, World
+from spotapp.demo.prices import ONDEMAND, ZONES, GeneratedPrices, RecordedPrices
 from spotapp.demo.screen import Screen, summary
 from spotapp.demo.site import running_site
 from spotapp.demo.story import Story
 from spotapp.wiring import Wiring
+from spotcore.pools import Pool
 
 FRAME_SECONDS = 0.5
 SEED = 7
+WORKERS = 8
 
 
 @click.command()
@@ -45,7 +46,7 @@ def demo(headless: bool, forever: bool, speed: float, seed: int, price_file: Pat
     with tempfile.TemporaryDirectory(prefix="spotcore-demo-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o755)  # ours alone; the servers' user must pass through
-        clock = FastClock(speed)
+        clock = FastClock(datetime.now(UTC), rate=speed)
         with running_site(folder / "data", clock) as (wiring, port):
             console.print(f"server healthy at http://127.0.0.1:{port}")
             recorded = RecordedPrices(price_file, clock.now()) if price_file else None
@@ -59,48 +60,50 @@ def _play(
     wiring: Wiring,
     port: int,
     clock: FastClock,
-    market: Prices,
+    market: PriceFeed,
     *,
     headless: bool,
     forever: bool,
     seed: int,
 ) -> int:
     issued = wiring.plane.clients.create("Demo fleet", "demo@example.com")
-    api = HttpApi(port, issued.token)
-    fleet = Fleet(api, Cloud(seed), market, clock)
+    transport = SocketTransport(f"http://127.0.0.1:{port}")
+    world = World(clock=clock, transport=transport, prices=market, zones=ZONES, seed=seed, os_boot_seconds=10)
     screen = Screen(console, headless=headless)
-    story = Story(wiring, fleet, issued.client.client_id, lambda text: screen.tell(f"[bold]▶ {text}[/bold]"))
-    story.begin()
-    runner = threading.Thread(target=fleet.run, name="fleet", daemon=True)
-    runner.start()
-    begin, news = clock.now(), News(wiring)
-    try:
-        with Live(console=console, screen=not headless, auto_refresh=False) if not headless else _NoLive() as live:
-            while True:
-                elapsed = (clock.now() - begin).total_seconds()
-                story.play(elapsed)
-                news.read(screen)
-                seen = story.watch()
-                screen.prices = _price_line(market, clock)
-                live.update(screen.draw(story, seen, elapsed), refresh=True)
-                if elapsed > story.length and not forever:
-                    break
-                time.sleep(FRAME_SECONDS)
-    except KeyboardInterrupt:
-        console.print("stopped")
-    finally:
-        fleet.stop()
-        runner.join(timeout=10)
-    seen = story.watch()
-    console.print(summary(story, seen, api.requests))
-    for failure in api.failures[:10]:
-        console.print(f"[red]request failed:[/red] {failure}")
-    for text in story.broken[:10]:
-        console.print(f"[red]invariant:[/red] {text}")
-    good = not story.broken and not story.unreplaced() and bool(story.interrupted) and not api.failures
-    console.print(
-        "[green]every noticed primary was replaced, every invariant held[/green]" if good else "[red]FAILED[/red]"
+    story = Story(
+        wiring, world, issued.client.client_id, issued.token, lambda text: screen.tell(f"[bold]▶ {text}[/bold]")
     )
+    story.begin()
+    begin, news = clock.now(), News(wiring)
+    with LiveRunner(world, workers=WORKERS, rate=clock.rate) as runner:
+        try:
+            with _NoLive() if headless else Live(console=console, screen=True, auto_refresh=False) as live:
+                while not runner.failed:
+                    elapsed = (clock.now() - begin).total_seconds()
+                    story.play(elapsed)
+                    news.read(screen)
+                    seen = story.watch()
+                    screen.prices = _price_line(market, clock)
+                    live.update(screen.draw(story.notice_times(clock.rate), seen, elapsed), refresh=True)
+                    if elapsed > story.length and not forever:
+                        break
+                    time.sleep(FRAME_SECONDS)
+        except KeyboardInterrupt:
+            console.print("stopped")
+    return _judge(console, story, clock.rate)
+
+
+def _judge(console: Console, story: Story, rate: float) -> int:
+    """Show what came of it; 0 only if every invariant held and every noticed primary was replaced."""
+    seen = story.watch()
+    console.print(summary(story, seen, story.notice_times(rate)))
+    wrong = {"request failed": story.failures(), "invariant": story.broken, "on the wire": story.seen_on_the_wire()}
+    for name, texts in wrong.items():
+        for text in texts[:10]:
+            console.print(f"[red]{name}:[/red] {text}")
+    good = not any(wrong.values()) and not story.unreplaced() and bool(story.interrupted)
+    verdict = "[green]every noticed primary was replaced, every invariant held[/green]" if good else "[red]FAILED[/red]"
+    console.print(verdict)
     return 0 if good else 1
 
 
@@ -117,10 +120,11 @@ class _NoLive:
         """Nothing to redraw."""
 
 
-def _price_line(market: Prices, clock: FastClock) -> str:
+def _price_line(market: PriceFeed, clock: FastClock) -> str:
     kind = next(iter(ONDEMAND))
-    shown = [f"{az[-2:]} {market.spot(kind, az, clock.now()) or 0:.4f}" for az in ZONES]
-    return f"{kind}: on-demand {market.ondemand(kind):.4f}, spot " + " ".join(shown)
+    now = clock.now()
+    shown = [f"{az[-2:]} {market.spot(Pool(kind, az), now) or 0:.4f}" for az in ZONES]
+    return f"{kind}: on-demand {market.on_demand(kind, now) or 0:.4f}, spot " + " ".join(shown)
 
 
 class News:

@@ -6,20 +6,16 @@ and in small steps, differs by zone, and never rises above on-demand.
 
 import json
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from random import Random
-from typing import Final, Protocol
+from typing import Final
+
+from spotcore.pools import Pool
 
 ONDEMAND: Final = {"m5.large": 0.096, "c5.xlarge": 0.17, "r5.large": 0.126}
 ZONES: Final = ("us-east-1a", "us-east-1b", "us-east-1c")
 STEP_SECONDS: Final = 300
-
-
-class Prices(Protocol):
-    """Prices now, $/h."""
-
-    def spot(self, instance_type: str, az: str, now: datetime) -> float | None: ...
-    def ondemand(self, instance_type: str) -> float: ...
 
 
 class GeneratedPrices:
@@ -30,20 +26,22 @@ class GeneratedPrices:
         self._paths: dict[tuple[str, str], list[float]] = {}
         self._randoms = {(kind, az): Random(f"{seed}:{kind}:{az}") for kind in ONDEMAND for az in ZONES}
 
-    def ondemand(self, instance_type: str) -> float:
-        return ONDEMAND[instance_type]
+    def on_demand(self, instance_type: str, at: datetime) -> Decimal | None:
+        """The list price."""
+        return Decimal(str(ONDEMAND[instance_type]))
 
-    def spot(self, instance_type: str, az: str, now: datetime) -> float | None:
-        key = (instance_type, az)
+    def spot(self, pool: Pool, at: datetime) -> Decimal | None:
+        """The pool's price now."""
+        instance_type, key = pool.instance_type, (pool.instance_type, pool.az)
         random = self._randoms[key]
         path = self._paths.setdefault(key, [ONDEMAND[instance_type] * random.uniform(0.28, 0.42)])
         mean = path[0]
-        step = max(0, int((now - self._start).total_seconds() // STEP_SECONDS))
+        step = max(0, int((at - self._start).total_seconds() // STEP_SECONDS))
         while len(path) <= step:
             pull = 0.1 * (mean - path[-1]) / mean
             moved = path[-1] * (1 + pull + random.gauss(0, 0.015))
             path.append(round(min(moved, ONDEMAND[instance_type]), 6))
-        return round(path[step], 6)
+        return Decimal(str(round(path[step], 6)))
 
 
 class RecordedPrices:
@@ -64,10 +62,12 @@ class RecordedPrices:
             self._changes[az] = sorted(by_zone[name])
         self._dearest = max(price for changes in self._changes.values() for _, price in changes)
 
-    def ondemand(self, instance_type: str) -> float:
-        return round(max(ONDEMAND[instance_type], self._dearest * 1.5), 6)
+    def on_demand(self, instance_type: str, at: datetime) -> Decimal | None:
+        """The list price, above every recorded spot price."""
+        return Decimal(str(round(max(ONDEMAND[instance_type], self._dearest * 1.5), 6)))
 
-    def spot(self, instance_type: str, az: str, now: datetime) -> float | None:
-        offset = (now - self._start).total_seconds()
-        known = [price for at, price in self._changes.get(az, ()) if at <= offset]
-        return known[-1] if known else None
+    def spot(self, pool: Pool, at: datetime) -> Decimal | None:
+        """The price recorded for the zone, whatever the type."""
+        offset = (at - self._start).total_seconds()
+        known = [price for since, price in self._changes.get(pool.az, ()) if since <= offset]
+        return Decimal(str(known[-1])) if known else None

@@ -45,7 +45,7 @@ class Screen:
         if text not in self.decisions:
             self.decisions.append(text)
 
-    def draw(self, story: Story, seen: Mapping[str, Aggregate], elapsed: float) -> Group:
+    def draw(self, times: list[float], seen: Mapping[str, Aggregate], elapsed: float) -> Group:
         """The whole screen."""
         return Group(
             f"[bold]spotcore demo[/bold]   {elapsed / 60:5.1f} simulated minutes   {self.prices}",
@@ -54,7 +54,7 @@ class Screen:
             Panel(
                 "\n".join(self.decisions) or "…", title="what the rules decide, and why", title_align="left", height=7
             ),
-            failover_line(story),
+            failover_line(times),
         )
 
 
@@ -88,16 +88,15 @@ def _where(aggregate: Aggregate) -> str:
     return f"spot {primary.az}" if primary.mode is Mode.SPOT else f"{primary.mode.value} {primary.az}"
 
 
-def failover_line(story: Story) -> str:
+def failover_line(times: list[float]) -> str:
     """Answers to termination notices, fastest and slowest."""
-    times = sorted(took for _, _, took in story.fleet.notices)
     if not times:
         return "no termination notice yet"
     shown = ", ".join(f"{took:.0f}" for took in times[-8:])
     return f"termination notices answered in milliseconds: {shown}"
 
 
-def summary(story: Story, seen: Mapping[str, Aggregate], requests: int) -> Table:
+def summary(story: Story, seen: Mapping[str, Aggregate], times: list[float]) -> Table:
     """The table at the end."""
     table = Table(title="summary", show_header=False, title_justify="left")
     switches = [row for aggregate in seen.values() for row in aggregate.switches.values()]
@@ -106,13 +105,13 @@ def summary(story: Story, seen: Mapping[str, Aggregate], requests: int) -> Table
         by_trigger[row.trigger.value] = by_trigger.get(row.trigger.value, 0) + 1
     facts: dict[str, Any] = {
         "agents kept alive": len(seen),
-        "requests served": requests,
+        "requests served": sum(story.world.journal.answers.values()),
         "primaries that got a notice": len(story.interrupted),
-        "notices answered (ms, slowest)": f"{max((took for _, _, took in story.fleet.notices), default=0):.0f}",
+        "notices answered (ms, slowest)": f"{max(times, default=0):.0f}",
         "primary changes": ", ".join(f"{count} {name}" for name, count in sorted(by_trigger.items())) or "none",
         "hourly saving of the last hour's primaries": f"{hourly_saving(seen):.4f} $/h against on-demand",
         "legacy estimate (total_savings)": f"{legacy_total(seen):.4f} $",
-        "invariant violations": len(story.broken),
+        "invariant violations": len(story.broken) + len(story.seen_on_the_wire()),
         "noticed primaries without a successor": ", ".join(story.unreplaced()) or "none",
     }
     for name, value in facts.items():

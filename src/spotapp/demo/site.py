@@ -10,8 +10,8 @@ from pathlib import Path
 import uvicorn
 
 from spotadapters.embedded import EmbeddedStack
+from spotadapters.fleet import FastClock
 from spotadapters.postgres.migrate import migrate
-from spotapp.demo.fleet import FastClock
 from spotapp.settings import Settings
 from spotapp.web import create_app
 from spotapp.wiring import Wiring, open_wiring

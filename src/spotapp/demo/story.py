@@ -5,32 +5,33 @@ from typing import Final
 
 from attrs import define, field
 
-from spotapp.demo.fleet import Fleet
-from spotapp.demo.hosts import V2, V5, Host, V4c, V4n
+from spotadapters.fleet import CloudRefusal, Installation, World
 from spotapp.wiring import Wiring
 from spotcore.aggregate import Aggregate, violations
+from spotcore.builds import Build
 from spotcore.config import ConfigChange
 from spotcore.errors import SpotError
 from spotcore.ids import AgentId, ClientId
+from spotcore.instances import Instance
 from spotcore.pools import Mode
 from spotcore.replicas import ReplicaState
 from spotcore.service.kernel import Caller
 from spotcore.service.machines import SwitchRequest
 
-CAST: Final[tuple[tuple[str, type[Host], str, str, str], ...]] = (
+CAST: Final[tuple[tuple[str, Build, str, str, Mode], ...]] = (
     # workload, build, instance type, zone, mode
-    ("web-1", V4c, "m5.large", "us-east-1a", "spot"),
-    ("web-2", V4c, "m5.large", "us-east-1b", "spot"),
-    ("web-3", V4c, "m5.large", "us-east-1c", "spot"),
-    ("api-1", V4c, "c5.xlarge", "us-east-1a", "spot"),
-    ("api-2", V4c, "c5.xlarge", "us-east-1b", "ondemand"),
-    ("queue-1", V5, "r5.large", "us-east-1a", "spot"),
-    ("queue-2", V5, "r5.large", "us-east-1b", "spot"),
-    ("cache-1", V5, "m5.large", "us-east-1c", "spot"),
-    ("cache-2", V5, "m5.large", "us-east-1a", "ondemand"),
-    ("batch-1", V2, "c5.xlarge", "us-east-1c", "ondemand"),
-    ("batch-2", V2, "c5.xlarge", "us-east-1a", "spot"),
-    ("legacy", V4n, "m5.large", "us-east-1b", "spot"),
+    ("web-1", Build.V4C, "m5.large", "us-east-1a", Mode.SPOT),
+    ("web-2", Build.V4C, "m5.large", "us-east-1b", Mode.SPOT),
+    ("web-3", Build.V4C, "m5.large", "us-east-1c", Mode.SPOT),
+    ("api-1", Build.V4C, "c5.xlarge", "us-east-1a", Mode.SPOT),
+    ("api-2", Build.V4C, "c5.xlarge", "us-east-1b", Mode.ONDEMAND),
+    ("queue-1", Build.V5, "r5.large", "us-east-1a", Mode.SPOT),
+    ("queue-2", Build.V5, "r5.large", "us-east-1b", Mode.SPOT),
+    ("cache-1", Build.V5, "m5.large", "us-east-1c", Mode.SPOT),
+    ("cache-2", Build.V5, "m5.large", "us-east-1a", Mode.ONDEMAND),
+    ("batch-1", Build.V2, "c5.xlarge", "us-east-1c", Mode.ONDEMAND),
+    ("batch-2", Build.V2, "c5.xlarge", "us-east-1a", Mode.SPOT),
+    ("legacy", Build.V4N, "m5.large", "us-east-1b", Mode.SPOT),
 )
 MANUAL: Final = ("web-1", "api-1", "queue-1", "cache-1")
 SWITCHED: Final = ("web-2", "batch-1", "queue-2")
@@ -41,36 +42,37 @@ SECOND_STORM: Final = ("web-1", "api-1", "queue-1", "queue-2")
 
 @define
 class Story:
-    """The script, by virtual seconds, over a running site."""
+    """The script, by virtual seconds, over a running site and a simulated fleet."""
 
     wiring: Wiring
-    fleet: Fleet
+    world: World
     client_id: ClientId
+    token: str
     told: Callable[[str], None]
+    machines: dict[str, str] = field(factory=dict)  # workload → its first machine
     interrupted: dict[str, str] = field(factory=dict)  # machine → workload
     broken: list[str] = field(factory=list)
     _played: int = 0
 
     def begin(self) -> None:
-        """The machines that are there from the start."""
-        cloud, now = self.fleet.cloud, self.fleet.clock.now()
+        """The machines that are there from the start. A v5 always calls itself by its machine."""
         for name, build, kind, az, mode in CAST:
-            machine = cloud.launch(kind, az, mode, now, running=True)
-            logical = machine.cloud_id if build is V5 else name  # a v5 always says its instance id
-            self.fleet.add(build(self.fleet.world, machine, logical))
+            logical = None if build is Build.V5 else name
+            installation = Installation(build=build, client_token=self.token, logical_id=logical)
+            self.machines[name] = self.world.start(installation, instance_type=kind, az=az, mode=mode)
 
     def scenes(self) -> list[tuple[float, str, Callable[[], None]]]:
         """When (virtual seconds), what people read, and what is done."""
         return [
-            (60, "a user turns manual replicas on for " + ", ".join(MANUAL), self._manual_mode),
-            (200, "a user moves " + ", ".join(SWITCHED) + " to other capacity", self._switches),
-            (480, "AWS warns of a raised risk for " + ", ".join(WARNED), self._warnings),
+            (120, "a user turns manual replicas on for " + ", ".join(MANUAL), self._manual_mode),
+            (260, "a user moves " + ", ".join(SWITCHED) + " to other capacity", self._switches),
+            (540, "AWS warns of a raised risk for " + ", ".join(WARNED), self._warnings),
             (
                 720,
                 f"interruption storm: {len(STORM)} primaries get their two-minute notice at once",
                 lambda: self._storm(STORM),
             ),
-            (1_320, "a second storm, over the successors", lambda: self._storm(SECOND_STORM)),
+            (1_380, "a second storm, over the successors", lambda: self._storm(SECOND_STORM)),
         ]
 
     def play(self, elapsed: float) -> None:
@@ -87,17 +89,17 @@ class Story:
         """Virtual seconds until everything has settled."""
         return self.scenes()[-1][0] + 420
 
-    def host_of(self, name: str) -> Host | None:
-        """The host that serves a workload now."""
-        agent_id = self.agent_id(name)
-        primary = self.aggregate(agent_id).primary if agent_id else None
-        return next((one for one in self.fleet.hosts if primary and one.machine.cloud_id == primary.cloud_id), None)
-
     def agent_id(self, name: str) -> AgentId | None:
-        """The agent of a workload, found through its first host."""
-        index = next(number for number, row in enumerate(CAST) if row[0] == name)
-        agent_id = self.fleet.hosts[index].agent_id
-        return AgentId(agent_id) if agent_id else None
+        """The agent of a workload, once it has registered."""
+        build = next(row[1] for row in CAST if row[0] == name)
+        logical = self.machines[name] if build is Build.V5 else name
+        with self.wiring.storage.transactions() as uow:
+            return uow.agents.find_logical(self.client_id, logical)
+
+    def primary(self, name: str) -> Instance | None:
+        """The machine that serves a workload."""
+        agent_id = self.agent_id(name)
+        return self.aggregate(agent_id).primary if agent_id is not None else None
 
     def aggregate(self, agent_id: AgentId) -> Aggregate:
         """Everything about an agent, read fresh."""
@@ -115,6 +117,28 @@ class Story:
         for name, aggregate in seen.items():
             self.broken += [f"{name}: {text}" for text in violations(aggregate)]
         return seen
+
+    def seen_on_the_wire(self) -> list[str]:
+        """What the agents saw that must never happen."""
+        return [f"{one.rule} on {one.instance_id}: {one.text}" for one in self.world.violations()]
+
+    def failures(self) -> list[str]:
+        """Requests that got no answer or a server error."""
+        return [
+            f"{one.method} {one.path} → {one.status or 'no answer'}"
+            for one in self.world.journal.exchanges()
+            if one.status == 0 or one.status >= 500
+        ]
+
+    def notice_times(self, rate: float) -> list[float]:
+        """Real milliseconds from each first termination notice to its answer."""
+        first: dict[str, float] = {}
+        for one in self.world.journal.exchanges():
+            body = one.body or {}
+            word = str(body.get("signal_type") or body.get("notice_type") or "").lower()
+            if word.startswith("termination") and one.instance_id not in first:
+                first[one.instance_id] = (one.answered_at - one.at).total_seconds() * 1000 / rate
+        return list(first.values())
 
     def unreplaced(self) -> list[str]:
         """Machines that got a notice as primary and still are the primary, or left nobody behind."""
@@ -138,29 +162,33 @@ class Story:
 
     def _switches(self) -> None:
         for name in SWITCHED:
-            host = self.host_of(name)
-            if host is None:
+            primary = self.primary(name)
+            if primary is None or primary.cloud_id is None:
                 continue
-            to_spot = host.machine.mode == "ondemand"
-            wanted = SwitchRequest(target_mode=Mode.SPOT if to_spot else Mode.ONDEMAND)
+            target = Mode.SPOT if primary.mode is Mode.ONDEMAND else Mode.ONDEMAND
             try:
-                self.wiring.plane.machines.force_switch(self._user(), host.machine.cloud_id, wanted)
+                self.wiring.plane.machines.force_switch(
+                    self._user(), primary.cloud_id, SwitchRequest(target_mode=target)
+                )
             except SpotError as refusal:
                 self.told(f"{name} stays: {refusal.message}")
 
     def _warnings(self) -> None:
         for name in WARNED:
-            host = self.host_of(name)
-            if host is not None:
-                self.fleet.cloud.warn(host.machine.cloud_id)
+            primary = self.primary(name)
+            if primary is not None and primary.cloud_id is not None:
+                self.world.rebalance(primary.cloud_id)
 
     def _storm(self, names: tuple[str, ...]) -> None:
-        cloud, now = self.fleet.cloud, self.fleet.clock.now()
         for name in names:
-            host = self.host_of(name)
-            if host is not None and host.machine.mode == "spot":
-                self.interrupted[host.machine.cloud_id] = name
-                cloud.interrupt(host.machine.cloud_id, now)
+            primary = self.primary(name)
+            if primary is None or primary.cloud_id is None:
+                continue
+            try:
+                self.world.interrupt(primary.cloud_id)
+            except CloudRefusal:
+                continue  # on-demand machines are not taken back
+            self.interrupted[primary.cloud_id] = name
 
 
 def replica_word(aggregate: Aggregate) -> str:
