@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Event
 
+import psycopg
 import pytest
 
 from spotadapters.postgres.listen import CommandListener
@@ -77,3 +78,22 @@ def test_a_queued_command_wakes_a_waiting_agent_through_notify_z18(site: Site) -
         seconds, commands = asyncio.run(main())
     assert commands == 1
     assert seconds < 3  # the fallback alone would take up to 5 s
+
+
+@pytest.mark.parametrize("urgent", [False, True])
+def test_a_server_that_ended_every_connection_costs_one_failure_a_pool_z32(site: Site, urgent: bool) -> None:
+    def once(_: int = 0) -> bool:
+        try:
+            with site.connections.connection(urgent=urgent) as connection:
+                return connection.execute("select true").fetchone() == (True,)
+        except psycopg.OperationalError:
+            return False
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(once, range(8)))
+    with psycopg.connect(site.connections.database_url, autocommit=True) as other:
+        other.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() "
+            "and datname = current_database()"
+        )
+    assert [once() for _ in range(5)] == [False, True, True, True, True]

@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ from spotcore.control_plane import ControlPlane
 from spotcore.dispatch import Dialect
 from spotcore.errors import PayloadTooLarge, SpotError, Unavailable
 from spotcore.ids import AgentId, ClientId
-from spotcore.ports.storage import Credentials, Transactions
+from spotcore.ports.storage import Credentials, Transactions, UnitOfWork
 from spotcore.ports.world import Clock, Identity
 from spotcore.service.commands import HandedOut
 
@@ -32,6 +33,7 @@ log = logging.getLogger("spotadapters.http")
 
 MAX_BODY: Final = 1 << 20
 TOUCH_SECONDS: Final = 30.0
+OUR_TROUBLE: Final = frozenset({409, 500, 503})  # a lock, a defect, an outage: no reason to silence a v5 (T03)
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -109,15 +111,16 @@ class Application:
             self.parts.hub.forget(agent_id, event)
 
     def answered(self, endpoint: Endpoint, request: Request, body: bytes, request_id: str) -> Sent:
-        """Authenticate, handle, render; heartbeats also while the database is away. Nothing escapes."""
+        """Authenticate, handle, render; heartbeats also while we are in trouble. Nothing escapes."""
         if endpoint.lane is not Lane.PULSE:
             return self._tried(endpoint, request, body, request_id)
         if self._outage.spares():
-            return self._degraded(endpoint, request, request_id)
+            refusal = Unavailable("the database cannot be reached")
+            return self._repeated(request) or self._refusal(refusal, request_id, endpoint)
         sent = self._tried(endpoint, request, body, request_id)
-        is_away = sent.status == STATUS[Unavailable.code]
-        self._outage.seen(away=is_away)
-        return self._degraded(endpoint, request, request_id) if is_away else sent
+        self._outage.seen(away=sent.status == STATUS[Unavailable.code])
+        again = self._repeated(request) if sent.status in OUR_TROUBLE else None
+        return again or sent
 
     def _tried(self, endpoint: Endpoint, request: Request, body: bytes, request_id: str) -> Sent:
         try:
@@ -135,11 +138,11 @@ class Application:
             return Sent(body=text, status=500, headers={})
         return Sent(body=rendered, status=answer.status, headers=answer.headers, answer=answer)
 
-    def _degraded(self, endpoint: Endpoint, request: Request, request_id: str) -> Sent:
-        """A heartbeat while the database is away: 200 to an agent that was valid lately, else 503 (Z32)."""
+    def _repeated(self, request: Request) -> Sent | None:
+        """The last answer to a heartbeat once more (Z32); None when the agent was not seen valid here lately."""
         known = self._remembered.find(request.headers.get("authorization", ""), request.path_params["agent_id"])
         if known is None:
-            return self._refusal(Unavailable("the database cannot be reached"), request_id, endpoint)
+            return None
         answer = degraded_heartbeat(known, self.parts.clock.now(), self.parts.server.engine_loaded)
         return Sent(body=envelope.success(answer, mirror=True, shape="envelope"), status=200, headers={}, answer=answer)
 
@@ -172,7 +175,7 @@ class Application:
         call = Call(
             principal=Principal(client=None),
             plane=parts.plane,
-            transactions=parts.transactions,
+            transactions=self._transactions,
             reads=parts.reads,
             clock=parts.clock,
             server=parts.server,
@@ -192,6 +195,13 @@ class Application:
         if principal.client is not None and not call.is_urgent:
             self._touch(principal.client.client_id)
         return evolve(call, principal=principal)
+
+    @contextmanager
+    def _transactions(self, *, urgent: bool = False) -> Iterator[UnitOfWork]:
+        """As the port; one that ends well, such as a health check's, shows heartbeats that the database is back."""
+        with self.parts.transactions(urgent=urgent) as uow:
+            yield uow
+        self._outage.seen(away=False)
 
     def _touch(self, client_id: ClientId) -> None:
         """Remember the client's last sign of life; at most every 30 s, so no tenant row per heartbeat (design 3)."""

@@ -8,6 +8,7 @@ from attrs import define
 
 from spotadapters.http.outage import PROBE_SECONDS, REMEMBERED_SECONDS, RETRY_SECONDS, Outage, Remembered
 from spotcore.config import AgentConfig
+from spotcore.errors import InvariantViolated, StateConflict
 from spotcore.liveness import HeartbeatAnswer
 from tests.support.world import START
 from tests.unit.http.frame import AWAY, Frame
@@ -129,6 +130,26 @@ def test_a_known_agent_gets_200_with_its_last_config_and_acknowledged_false_z32(
     assert body["agent_id"] == before["agent_id"]
 
 
+@pytest.mark.parametrize("trouble", [StateConflict("locked"), RuntimeError("a defect"), InvariantViolated("a defect")])
+def test_no_trouble_of_ours_silences_an_agent_that_is_known_t03(frame: Frame, trouble: Exception) -> None:
+    _, token = frame.client()
+    path = f"/api/agents/{frame.agent(token)}/heartbeat"
+    frame.call("POST", path, token, json={})
+    frame.storage.failure = trouble
+    answer = frame.call("POST", path, token, json={})
+    assert (answer.status_code, answer.json()["acknowledged"]) == (200, False)
+    frame.storage.failure = None
+    assert frame.call("POST", path, token, json={}).json()["acknowledged"]  # it was no outage: nobody is spared
+
+
+@pytest.mark.parametrize(("trouble", "status"), [(StateConflict("locked"), 409), (RuntimeError("a defect"), 500)])
+def test_who_is_not_known_hears_of_it(frame: Frame, trouble: Exception, status: int) -> None:
+    _, token = frame.client()
+    agent = frame.agent(token)
+    frame.storage.failure = trouble
+    assert frame.call("POST", f"/api/agents/{agent}/heartbeat", token, json={}).status_code == status
+
+
 def test_an_agent_that_this_process_has_not_seen_gets_503_z32(frame: Frame) -> None:
     _, token = frame.client()
     agent = frame.agent(token)
@@ -170,6 +191,18 @@ def test_only_heartbeats_are_answered_from_memory(frame: Frame) -> None:
     frame.storage.failure = AWAY
     for method, path in (("GET", "config"), ("GET", "pending-commands"), ("POST", "termination-imminent")):
         assert frame.call(method, f"/api/agents/{agent}/{path}", token).status_code == 503
+
+
+def test_a_healthy_health_check_shows_heartbeats_at_once_that_the_database_is_back(frame: Frame) -> None:
+    _, token = frame.client()
+    path = f"/api/agents/{frame.agent(token)}/heartbeat"
+    frame.call("POST", path, token, json={})
+    frame.storage.failure = AWAY
+    assert not frame.call("POST", path, token, json={}).json()["acknowledged"]
+    assert frame.call("GET", "/health").status_code == 503
+    frame.storage.failure = None
+    assert frame.call("GET", "/health").status_code == 200
+    assert frame.call("POST", path, token, json={}).json()["acknowledged"]
 
 
 def test_heartbeats_are_acknowledged_again_once_the_database_is_back(frame: Frame) -> None:
