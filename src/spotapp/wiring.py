@@ -9,7 +9,7 @@ from pathlib import Path
 from attrs import frozen
 
 from spotadapters.http.application import Parts
-from spotadapters.http.lanes import Lanes
+from spotadapters.http.lanes import PULSE_THREADS, Lanes
 from spotadapters.http.routing import Server
 from spotadapters.http.waiting import Hub
 from spotadapters.postgres.listen import CommandListener
@@ -73,8 +73,9 @@ def open_wiring(
     clock = clock or SystemClock()
     identity = SecureIdentity(seal_key(settings))
     hub = Hub()
-    lanes = Lanes(ordinary=settings.threads, urgent=settings.urgent_threads)
-    with Connections(database_url, size=settings.threads + 2, reserve=settings.urgent_threads + 1) as connections:
+    lanes = Lanes(ordinary=settings.threads, pulse=PULSE_THREADS, urgent=settings.urgent_threads)
+    size = settings.threads + PULSE_THREADS + 2  # a thread never waits for a connection; two are the ticker's
+    with Connections(database_url, size=size, reserve=settings.urgent_threads + 1) as connections:
         storage = PostgresStorage(connections, clock)
         plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity)
         listener = CommandListener(database_url, hub.wake, hub.wake_all)

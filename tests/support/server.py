@@ -6,6 +6,7 @@ from itertools import count
 from typing import Any
 
 from attrs import define, field
+from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from spotadapters.http.app import create_app
@@ -36,6 +37,8 @@ class Site:
     connections: Connections
     clock: FakeClock
     identity: SecureIdentity
+    app: Starlette
+    hub: Hub
     machines: "count[int]" = field(factory=lambda: count(0xA000))
 
     def call(
@@ -120,7 +123,7 @@ def a_site(database_url: str) -> Iterator[Site]:
     """A site on a migrated database; its connections are closed at the end."""
     clock = FakeClock(START)
     identity = SecureIdentity(new_seal_key())
-    with Connections(database_url, size=6, reserve=4) as connections:
+    with Connections(database_url, size=7, reserve=4) as connections:
         storage = PostgresStorage(connections, clock)
         plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity)
         with storage.transactions() as uow:
@@ -130,7 +133,7 @@ def a_site(database_url: str) -> Iterator[Site]:
                     created_at=clock.now(),
                 )
             )  # fmt: skip
-        lanes = Lanes(ordinary=4, urgent=4)
+        lanes, hub = Lanes(ordinary=4, pulse=2, urgent=4), Hub()
         parts = Parts(
             plane=plane,
             transactions=storage.transactions,
@@ -139,9 +142,13 @@ def a_site(database_url: str) -> Iterator[Site]:
             clock=clock,
             identity=identity,
             lanes=lanes,
-            hub=Hub(),
+            hub=hub,
             server=Server(version="test"),
         )
-        with TestClient(create_app(parts), raise_server_exceptions=False) as http:
-            yield Site(http=http, plane=plane, storage=storage, connections=connections, clock=clock, identity=identity)
+        app = create_app(parts)
+        with TestClient(app, raise_server_exceptions=False) as http:
+            yield Site(
+                http=http, plane=plane, storage=storage, connections=connections, clock=clock, identity=identity,
+                app=app, hub=hub,
+            )  # fmt: skip
         lanes.close()

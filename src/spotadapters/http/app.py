@@ -1,11 +1,10 @@
 """The Starlette application: the contract's index as routes, and nothing that redirects (agent-wire 1)."""
 
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+import logging
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Final
 
-from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -29,7 +28,9 @@ from spotadapters.http.routes import (
     reports,
 )
 from spotadapters.http.routing import Endpoint
-from spotadapters.http.streams import command_frames
+from spotadapters.http.streams import CommandStream
+
+log = logging.getLogger("spotadapters.http")
 
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
@@ -39,6 +40,7 @@ STREAM: Final = Endpoint(
     path="/api/agents/{agent_id}/commands/stream",
     handler=commands.pending_classic,
     access=Access(needs=Needs.CLIENT, while_suspended=True),
+    waits=True,
 )
 ENDPOINTS: Final = (
     # literal paths first: they win over ids of the same depth (http-api 6)
@@ -57,8 +59,8 @@ ENDPOINTS: Final = (
 def create_app(parts: Parts, *, lifespan: Lifespan | None = None) -> Starlette:
     """The application over the given parts. ``lifespan`` opens and closes what the wiring brought."""
     application = Application(parts)
-    routes = [Route(one.path, _bound(application, one), methods=[one.method]) for one in ENDPOINTS]
-    routes.append(Route(STREAM.path, _stream(application), methods=["GET"]))
+    routes = [_route(one, _bound(application, one)) for one in ENDPOINTS]
+    routes.append(_route(STREAM, _stream(application)))
     app = Starlette(
         routes=routes,
         lifespan=lifespan,
@@ -67,6 +69,13 @@ def create_app(parts: Parts, *, lifespan: Lifespan | None = None) -> Starlette:
     app.router.redirect_slashes = False
     app.add_middleware(TrailingSlash)
     return app
+
+
+def _route(endpoint: Endpoint, serve: Callable[[Request], Awaitable[Response]]) -> Route:
+    route = Route(endpoint.path, serve, methods=[endpoint.method])
+    if endpoint.waits and route.methods is not None:
+        route.methods.discard("HEAD")  # a hand-out whose body is thrown away would be leased to nobody
+    return route
 
 
 def _bound(application: Application, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
@@ -78,20 +87,11 @@ def _bound(application: Application, endpoint: Endpoint) -> Callable[[Request], 
 
 def _stream(application: Application) -> Callable[[Request], Awaitable[Response]]:
     async def serve(request: Request) -> Response:
-        opened = await application.open_stream(STREAM, request)
-        if isinstance(opened, Response):
-            return opened
-
-        async def frames() -> AsyncIterator[ServerSentEvent]:
-            async for item in command_frames(application.parts, opened):
-                yield ServerSentEvent(data=json.dumps(item), event="COMMAND", id=str(item["id"]))
-
-        return EventSourceResponse(
-            frames(),
-            ping=25,
-            ping_message_factory=lambda: ServerSentEvent(data="{}", event="HEARTBEAT"),
-            headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
-        )
+        look = await application.open_stream(STREAM, request)
+        if isinstance(look, Response):
+            return look
+        parts, agent_id = application.parts, request.path_params["agent_id"]
+        return CommandStream(look, parts.lanes, parts.hub, agent_id, {"X-Request-ID": _request_id(request)})
 
     return serve
 
@@ -116,11 +116,26 @@ async def _http_failure(request: Request, failure: Exception) -> Response:
     """Starlette's own refusals in our envelope; an unknown path reads differently from an unknown id (T28)."""
     assert isinstance(failure, HTTPException)
     code, text = _TEXTS.get(failure.status_code, ("VALIDATION_ERROR", "the request cannot be served"))
-    headers = {**(failure.headers or {}), "X-Request-ID": envelope.request_id_of(request.headers.get("x-request-id"))}
+    headers = {"X-Request-ID": _request_id(request)}
+    if failure.status_code == 405:
+        headers["Allow"] = ", ".join(sorted(_methods(request)))
     return envelope.response(envelope.failure(code, text, None, {}), failure.status_code, headers)
 
 
-async def _unexpected(request: Request, _: Exception) -> Response:
-    """Anything else: a fixed text outside; Starlette logs the rest."""
-    headers = {"X-Request-ID": envelope.request_id_of(request.headers.get("x-request-id"))}
-    return envelope.response(envelope.failure("SERVER_ERROR", SERVER_ERROR_TEXT, None, {}), 500, headers)
+def _methods(request: Request) -> set[str]:
+    """What the path takes, over all its routes; Starlette names those of the first alone."""
+    routes = [one for one in request.app.routes if one.path_regex.match(request.url.path.rstrip("/") or "/")]
+    return {method for one in routes for method in one.methods}
+
+
+async def _unexpected(request: Request, failure: Exception) -> Response:
+    """Anything else: a fixed text outside, the detail in the log."""
+    request_id = _request_id(request)
+    log.error("request_failed", extra={"request_id": request_id, "path": request.url.path}, exc_info=failure)
+    return envelope.response(
+        envelope.failure("SERVER_ERROR", SERVER_ERROR_TEXT, None, {}), 500, {"X-Request-ID": request_id}
+    )
+
+
+def _request_id(request: Request) -> str:
+    return envelope.request_id_of(request.headers.get("x-request-id"))

@@ -2,7 +2,9 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, Final
 
 from attrs import evolve, frozen
@@ -13,22 +15,29 @@ from spotadapters.http import envelope
 from spotadapters.http.auth import Needs, Principal, authenticate, bearer
 from spotadapters.http.envelope import Answer
 from spotadapters.http.errors import SERVER_ERROR_TEXT, STATUS, details_of, message_of
-from spotadapters.http.lanes import Lanes
-from spotadapters.http.replay import replayed
+from spotadapters.http.lanes import Lane, Lanes
+from spotadapters.http.outage import Outage, Remembered
+from spotadapters.http.replay import REPLAY_HEADER, RefusedAgain, replayed
 from spotadapters.http.routes.agents import degraded_heartbeat
 from spotadapters.http.routing import Call, Endpoint, Server, dialect_of
 from spotadapters.http.waiting import MAX_WAIT_SECONDS, Hub, pause
 from spotcore.control_plane import ControlPlane
 from spotcore.dispatch import Dialect
 from spotcore.errors import PayloadTooLarge, SpotError, Unavailable
-from spotcore.ids import ClientId
-from spotcore.ports.storage import Credentials, Transactions
+from spotcore.ids import AgentId, ClientId
+from spotcore.ports.storage import Credentials, Transactions, UnitOfWork
 from spotcore.ports.world import Clock, Identity
+from spotcore.service.commands import HandedOut
 
 log = logging.getLogger("spotadapters.http")
 
 MAX_BODY: Final = 1 << 20
 TOUCH_SECONDS: Final = 30.0
+OUR_TROUBLE: Final = frozenset({409, 500, 503})  # a lock, a defect, an outage: no reason to silence a v5 (T03)
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+Look = Callable[[], HandedOut]
 
 
 @frozen(kw_only=True)
@@ -57,11 +66,13 @@ class Sent:
 
 
 class Application:
-    """Serves endpoints. Holds no state of its own but when each client was last remembered as seen."""
+    """Serves endpoints. Remembers when each client was last noted as seen, and whether the database is away."""
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self._touched: dict[ClientId, float] = {}
+        self._outage = Outage()
+        self._remembered = Remembered()
 
     async def serve(self, endpoint: Endpoint, request: Request) -> Response:
         """The response to a request that has been routed to ``endpoint``."""
@@ -80,9 +91,7 @@ class Application:
         return self._response(sent, request_id)
 
     async def _in_lane(self, endpoint: Endpoint, request: Request, body: bytes, request_id: str) -> Sent:
-        return await self.parts.lanes.run(
-            lambda: self.answered(endpoint, request, body, request_id), urgent=endpoint.urgent
-        )
+        return await self.parts.lanes.run(lambda: self.answered(endpoint, request, body, request_id), endpoint.lane)
 
     async def _waited(self, endpoint: Endpoint, request: Request, body: bytes, request_id: str, seconds: float) -> Sent:
         """Long poll (Z18): an empty reply is held back until a command is queued or the time is over."""
@@ -96,18 +105,31 @@ class Application:
                 if sent.answer is None or sent.answer.data.get("commands") or left <= 0:
                     return sent
                 await pause(event, left)
+                if await request.is_disconnected():
+                    return sent  # a command handed out now would reach nobody, and stay leased (Z13)
         finally:
             self.parts.hub.forget(agent_id, event)
 
     def answered(self, endpoint: Endpoint, request: Request, body: bytes, request_id: str) -> Sent:
-        """Authenticate, handle, render. Every failure becomes an answer; none escapes."""
+        """Authenticate, handle, render; heartbeats also while we are in trouble. Nothing escapes."""
+        if endpoint.lane is not Lane.PULSE:
+            return self._tried(endpoint, request, body, request_id)
+        if self._outage.spares():
+            refusal = Unavailable("the database cannot be reached")
+            return self._repeated(request) or self._refusal(refusal, request_id, endpoint)
+        sent = self._tried(endpoint, request, body, request_id)
+        self._outage.seen(away=sent.status == STATUS[Unavailable.code])
+        again = self._repeated(request) if sent.status in OUR_TROUBLE else None
+        return again or sent
+
+    def _tried(self, endpoint: Endpoint, request: Request, body: bytes, request_id: str) -> Sent:
         try:
             call = self.call(endpoint, request, body)
             answer = replayed(endpoint, call, self.parts.identity, request_id=request.headers.get("x-request-id"))
             shape = "legacy" if request.headers.get("x-response-shape") == "legacy" else "envelope"
             rendered = envelope.success(answer, mirror=endpoint.mirror, shape=shape)
-        except Unavailable as refusal:
-            return self._degraded(endpoint, request, request_id, refusal)
+        except RefusedAgain as again:
+            return self._refusal(again.refusal, request_id, endpoint, REPLAY_HEADER)
         except SpotError as refusal:
             return self._refusal(refusal, request_id, endpoint)
         except Exception:
@@ -116,33 +138,36 @@ class Application:
             return Sent(body=text, status=500, headers={})
         return Sent(body=rendered, status=answer.status, headers=answer.headers, answer=answer)
 
-    def _degraded(self, endpoint: Endpoint, request: Request, request_id: str, refusal: Unavailable) -> Sent:
-        """503 on everything while the database is away, heartbeats of known agents excepted (Z32)."""
-        if endpoint.number != "E17":
-            return self._refusal(refusal, request_id, endpoint)
-        try:
-            answer = degraded_heartbeat(
-                request.headers.get("authorization", ""), request.path_params["agent_id"],
-                self.parts.server.engine_loaded,
-            )  # fmt: skip
-        except Unavailable:
-            return self._refusal(refusal, request_id, endpoint)
+    def _repeated(self, request: Request) -> Sent | None:
+        """The last answer to a heartbeat once more (Z32); None when the agent was not seen valid here lately."""
+        known = self._remembered.find(request.headers.get("authorization", ""), request.path_params["agent_id"])
+        if known is None:
+            return None
+        answer = degraded_heartbeat(known, self.parts.clock.now(), self.parts.server.engine_loaded)
         return Sent(body=envelope.success(answer, mirror=True, shape="envelope"), status=200, headers={}, answer=answer)
 
-    async def open_stream(self, endpoint: Endpoint, request: Request) -> "Response | tuple[Call, Dialect]":
-        """A stream's call, authenticated and counted, or the response that refuses it."""
+    async def open_stream(self, endpoint: Endpoint, request: Request) -> "Response | Look":
+        """How a stream's commands are fetched, or the response that refuses it.
+
+        The caller is authenticated anew each time, so that the stream ends with its token (Z4). The stream is counted:
+        whoever gets it ends with ``hub.close_stream``."""
         request_id = envelope.request_id_of(request.headers.get("x-request-id"))
 
-        def opened() -> tuple[Call, Dialect]:
+        def opened() -> tuple[AgentId, Dialect]:
             call = self.call(endpoint, request, b"")
-            return call, dialect_of(call)
+            return call.agent_id, dialect_of(call)
 
         try:
-            call, dialect = await self.parts.lanes.run(opened, urgent=False)
-            self.parts.hub.open_stream(call.agent_id)
+            agent_id, dialect = await self.parts.lanes.run(opened, endpoint.lane)
+            self.parts.hub.open_stream(agent_id)
         except SpotError as refusal:
             return self._response(self._refusal(refusal, request_id, endpoint), request_id)
-        return call, dialect
+
+        def look() -> HandedOut:
+            call = self.call(endpoint, request, b"")
+            return call.plane.commands.fetch(call.agent_caller(), agent_id, dialect)
+
+        return look
 
     def call(self, endpoint: Endpoint, request: Request, body: bytes) -> Call:
         """The request, authenticated. Raises the refusals of section 2."""
@@ -150,14 +175,16 @@ class Application:
         call = Call(
             principal=Principal(client=None),
             plane=parts.plane,
-            transactions=parts.transactions,
+            transactions=self._transactions,
             reads=parts.reads,
             clock=parts.clock,
             server=parts.server,
+            remembered=self._remembered,
             raw_body=body,
             path=request.path_params,
             query=request.query_params,
             headers=request.headers,
+            is_urgent=endpoint.lane is Lane.URGENT,
         )
         if endpoint.access.needs is Needs.NOBODY:
             return call
@@ -165,9 +192,16 @@ class Application:
         token = bearer(header, call.data() if endpoint.body_token and header is None else None)
         now = parts.clock.now()
         principal = authenticate(token, endpoint.access, parts.credentials, parts.identity, now)
-        if principal.client is not None and not endpoint.urgent:
+        if principal.client is not None and not call.is_urgent:
             self._touch(principal.client.client_id)
         return evolve(call, principal=principal)
+
+    @contextmanager
+    def _transactions(self, *, urgent: bool = False) -> Iterator[UnitOfWork]:
+        """As the port; one that ends well, such as a health check's, shows heartbeats that the database is back."""
+        with self.parts.transactions(urgent=urgent) as uow:
+            yield uow
+        self._outage.seen(away=False)
 
     def _touch(self, client_id: ClientId) -> None:
         """Remember the client's last sign of life; at most every 30 s, so no tenant row per heartbeat (design 3)."""
@@ -176,7 +210,9 @@ class Application:
             self._touched[client_id] = now
             self.parts.credentials.touch(client_id, self.parts.clock.now())
 
-    def _refusal(self, refusal: SpotError, request_id: str, endpoint: Endpoint) -> Sent:
+    def _refusal(
+        self, refusal: SpotError, request_id: str, endpoint: Endpoint, more: Mapping[str, str] = NO_HEADERS
+    ) -> Sent:
         status = STATUS[refusal.code]
         if status >= 500:
             log.error(
@@ -184,7 +220,7 @@ class Application:
                 extra={"request_id": request_id, "endpoint": endpoint.number, "code": refusal.code},
                 exc_info=None if isinstance(refusal, Unavailable) else refusal,
             )
-        headers = {}
+        headers = dict(more)
         if status == 429:
             headers["Retry-After"] = str(refusal.details.get("retry_after_seconds", 30))
         extra: dict[str, Any] = {}
@@ -201,7 +237,10 @@ class Application:
 
 
 async def read_body(request: Request) -> bytes:
-    """The body, at most 1 MiB; nothing beyond is kept. Raises ``PayloadTooLarge``."""
+    """The body, at most 1 MiB; nothing beyond is kept, whatever length was announced. Raises ``PayloadTooLarge``."""
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced[:20]) > MAX_BODY:
+        raise PayloadTooLarge("the body is larger than 1 MiB")
     parts: list[bytes] = []
     size = 0
     async for chunk in request.stream():

@@ -1,50 +1,63 @@
-"""Thread capacity: emergencies have threads of their own, and others wait for them (design 3).
+"""Thread capacity: emergencies and heartbeats have threads of their own, and others wait for emergencies (design 3).
 
-Use cases are synchronous. An ordinary call that has not started yet lets waiting emergencies go first, for at most half
-a second, so that a storm of notices is over before the next heartbeat competes for the interpreter.
+Use cases are synchronous. A call that is no emergency and has not started yet lets running emergencies finish first,
+for at most half a second, so that a storm of notices is over before the next report competes for the interpreter.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from enum import StrEnum
 from typing import Final, TypeVar
 
 T = TypeVar("T")
 
 YIELD_SECONDS: Final = 0.5
+PULSE_THREADS: Final = 4  # a heartbeat takes a few milliseconds
+
+
+class Lane(StrEnum):
+    """Which threads a call runs on."""
+
+    ORDINARY = "ordinary"
+    PULSE = "pulse"  # E17: never behind slow work (T03)
+    URGENT = "urgent"  # E51…E53, E56, E58, E59: also connections of their own
 
 
 class Lanes:
-    """Two bounded thread pools and the rule between them."""
+    """Bounded thread pools and the rule between them. ``run`` belongs to one event loop at a time."""
 
-    def __init__(self, *, ordinary: int = 8, urgent: int = 8) -> None:
-        self._ordinary = ThreadPoolExecutor(ordinary, thread_name_prefix="ordinary")
-        self._urgent = ThreadPoolExecutor(urgent, thread_name_prefix="urgent")
-        self._places = asyncio.Semaphore(ordinary)
+    def __init__(self, *, ordinary: int = 8, pulse: int = PULSE_THREADS, urgent: int = 8) -> None:
+        sizes = {Lane.ORDINARY: ordinary, Lane.PULSE: pulse, Lane.URGENT: urgent}
+        self._threads = {lane: ThreadPoolExecutor(size, thread_name_prefix=lane) for lane, size in sizes.items()}
+        self._places = {lane: asyncio.Semaphore(size) for lane, size in sizes.items()}
         self._emergencies = 0
         self._calm = asyncio.Event()
         self._calm.set()
 
-    async def run(self, work: Callable[[], T], *, urgent: bool) -> T:
+    async def run(self, work: Callable[[], T], lane: Lane) -> T:
         """Run ``work`` in its lane and give its result."""
         loop = asyncio.get_running_loop()
-        if urgent:
+        if lane is Lane.URGENT:
             self._emergencies += 1
             self._calm.clear()
             try:
-                return await loop.run_in_executor(self._urgent, work)
+                return await loop.run_in_executor(self._threads[lane], work)
             finally:
                 self._emergencies -= 1
                 if self._emergencies == 0:
                     self._calm.set()
-        async with self._places:  # whoever waits, waits here, where an emergency can still overtake
-            if not self._calm.is_set():
-                with contextlib.suppress(TimeoutError):  # waiting longer would starve heartbeats (T03)
-                    await asyncio.wait_for(self._calm.wait(), YIELD_SECONDS)
-            return await loop.run_in_executor(self._ordinary, work)
+        until = loop.time() + YIELD_SECONDS  # counted from arrival: in a long storm the queue would only grow (T03)
+        async with self._places[lane]:  # whoever waits, waits here, where an emergency can still overtake
+            left = until - loop.time()
+            if not self._calm.is_set() and left > 0:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._calm.wait(), left)
+            return await loop.run_in_executor(self._threads[lane], work)
 
     def close(self) -> None:
-        """Let running calls finish and end the threads."""
-        self._ordinary.shutdown(wait=True, cancel_futures=True)
-        self._urgent.shutdown(wait=True)
+        """Let running calls finish and end the threads; ordinary calls that wait for a thread are dropped."""
+        self._threads[Lane.ORDINARY].shutdown(wait=True, cancel_futures=True)
+        self._threads[Lane.PULSE].shutdown(wait=True)
+        self._threads[Lane.URGENT].shutdown(wait=True)

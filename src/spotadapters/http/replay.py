@@ -19,7 +19,7 @@ from spotadapters.http.routing import Call, Endpoint
 from spotadapters.wire.rendering import encode
 from spotcore import errors
 from spotcore.control_plane import control_plane
-from spotcore.errors import DuplicateRequest, IdempotencyKeyReused, SpotError
+from spotcore.errors import DuplicateRequest, IdempotencyKeyReused, SpotError, ValidationFailed
 from spotcore.ids import ClientId
 from spotcore.ports.storage import StoredAnswer, UnitOfWork
 from spotcore.ports.world import Identity
@@ -28,13 +28,23 @@ MAX_KEY = 128
 REPLAY_HEADER = {"X-Idempotent-Replay": "true"}
 
 
+class RefusedAgain(Exception):
+    """The first call was refused, and so is its repeat."""
+
+    def __init__(self, refusal: SpotError) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
 def replayed(endpoint: Endpoint, call: Call, identity: Identity, *, request_id: str | None) -> Answer:
-    """The handler's answer; for an idempotent call with a key the stored one when there is one."""
+    """The handler's answer; for an idempotent call with a key the stored one when there is one.
+
+    Raises ``RefusedAgain`` when what is stored is a refusal."""
     key = _key(call, request_id) if endpoint.idempotent else None
     if key is None:
         return endpoint.handler(call)
     client = call.principal.client
-    scope = f"{client.client_id if client else 'admin'} {endpoint.method} {_path(endpoint, call)}"
+    scope = _scope(client.client_id if client else "admin", endpoint.method, _path(endpoint, call))
     digest = hashlib.sha256(call.raw_body).hexdigest()
     refusal: SpotError | None = None
     with call.transactions() as uow:
@@ -58,10 +68,18 @@ def replayed(endpoint: Endpoint, call: Call, identity: Identity, *, request_id: 
 
 
 def _key(call: Call, header: str | None) -> str | None:
-    if header:
-        return header[:MAX_KEY]
-    named = call.data().get("request_id")
-    return named[:MAX_KEY] if isinstance(named, str) and named else None
+    """The header's key, else the body's. A longer one is refused: cut short, two calls would share it."""
+    named = header or call.data().get("request_id")
+    if not isinstance(named, str) or not named:
+        return None
+    if len(named) > MAX_KEY:
+        raise ValidationFailed("invalid: request_id", request_id=[f"longer than {MAX_KEY} characters"])
+    return named
+
+
+def _scope(caller: str, method: str, path: str) -> str:
+    """Caller, method and path as one word of fixed length: a path may hold anything, also what no column takes."""
+    return hashlib.sha256(json.dumps([caller, method, path]).encode()).hexdigest()
 
 
 def _path(endpoint: Endpoint, call: Call) -> str:
@@ -101,7 +119,7 @@ def _again(stored: StoredAnswer, digest: str, endpoint: Endpoint, call: Call) ->
     kept = json.loads(stored.body, parse_float=Decimal)
     if "refused" in kept:
         kind = next(one for one in _refusals() if one.code == kept["refused"])
-        raise kind(kept["message"], **kept["details"])
+        raise RefusedAgain(kind(kept["message"], **kept["details"]))
     data = kept["data"]
     if endpoint.secret is not None:
         data = _unsealed(data, endpoint.secret, call)

@@ -7,7 +7,9 @@ from attrs import field, frozen
 
 from spotadapters.http.auth import Access, Principal
 from spotadapters.http.envelope import Answer
-from spotadapters.wire.parsing import decode, shaped
+from spotadapters.http.lanes import Lane
+from spotadapters.http.outage import Remembered
+from spotadapters.wire.parsing import cleaned, decode, shaped
 from spotcore.builds import ABILITIES
 from spotcore.control_plane import ControlPlane
 from spotcore.dispatch import Dialect
@@ -40,18 +42,21 @@ class Call:
     reads: Any
     clock: Clock
     server: Server
+    remembered: Remembered
     raw_body: bytes = b""
     path: Mapping[str, str] = field(factory=dict)
     query: Mapping[str, str] = field(factory=dict)
     headers: Mapping[str, str] = field(factory=dict)
+    is_urgent: bool = False
 
     def data(self) -> dict[str, Any]:
-        """The body as a JSON object; empty when there is none."""
-        return decode(self.raw_body)
+        """The body as a JSON object with clean texts; empty when there is none."""
+        body: dict[str, Any] = cleaned(decode(self.raw_body))
+        return body
 
     def parse(self, kind: type[T]) -> T:
         """The body as a request class."""
-        return shaped(self.data(), kind)
+        return shaped(decode(self.raw_body), kind)
 
     def path_id(self, name: str) -> str:
         """An id of the path. Raises ``NotFound`` for one that nobody can have."""
@@ -69,7 +74,7 @@ class Call:
         """The caller acting on the agent of the path: its client, or the operator for whichever client has it."""
         if not self.principal.is_admin:
             return self.principal.acting(None, actor=actor)
-        with self.transactions() as uow:
+        with self.transactions(urgent=self.is_urgent) as uow:
             owner = uow.agents.find_owner(self.agent_id)
         if owner is None:
             raise NotFound("unknown agent")
@@ -105,7 +110,7 @@ class Endpoint:
     handler: Handler
     access: Access
     mirror: bool = False
-    urgent: bool = False  # E51…E53, E56, E58, E59: their own threads and connections
+    lane: Lane = Lane.ORDINARY
     idempotent: bool = False  # http-api 2.5
     body_token: bool = False  # E16 alone (S13)
     waits: bool = False  # ?wait= (Z18)

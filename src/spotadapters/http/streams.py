@@ -1,35 +1,61 @@
 """Commands as a stream (E103): each frame is a hand-out with the usual lease; a lost frame is covered by it."""
 
 import json
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from typing import Final
 
-from spotadapters.http.application import Parts
-from spotadapters.http.routing import Call
-from spotadapters.http.waiting import FALLBACK_SECONDS, pause
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.types import Receive, Scope, Send
+
+from spotadapters.http.application import Look
+from spotadapters.http.lanes import Lane, Lanes
+from spotadapters.http.waiting import FALLBACK_SECONDS, Hub, pause
 from spotadapters.wire import words
 from spotadapters.wire.rendering import encode
-from spotcore.dispatch import Dialect
-from spotcore.errors import SpotError
+from spotcore.errors import SpotError, Unavailable
+from spotcore.service.commands import HandedOut
+
+HEARTBEAT_SECONDS: Final = 25
 
 
-async def command_frames(parts: Parts, opened: tuple[Call, Dialect]) -> AsyncIterator[dict[str, Any]]:
-    """Command items as they become due, until the caller goes away or the agent is gone."""
-    call, dialect = opened
-    agent_id = call.agent_id
-    event = parts.hub.register(agent_id)
+async def command_frames(look: Look, lanes: Lanes, hub: Hub, agent_id: str) -> AsyncIterator[ServerSentEvent]:
+    """Frames as commands become due, until the caller goes away, or its token or agent has ended."""
+    event = hub.register(agent_id)
     try:
         while True:
             try:
-                handed = await parts.lanes.run(
-                    lambda: call.plane.commands.fetch(call.agent_caller(), agent_id, dialect), urgent=False
-                )
+                handed = await lanes.run(look, Lane.ORDINARY)
+            except Unavailable:
+                handed = HandedOut()  # an outage is no reason to hang up
             except SpotError:
                 return
             for command in handed.commands:
-                yield json.loads(encode(words.command_item(command, handed.machines)))
+                item = json.loads(encode(words.command_item(command, handed.machines)))
+                yield ServerSentEvent(data=json.dumps(item), event="COMMAND", id=command.command_id)
             if not handed.commands:
                 await pause(event, FALLBACK_SECONDS)
     finally:
-        parts.hub.forget(agent_id, event)
-        parts.hub.close_stream(agent_id)
+        hub.forget(agent_id, event)
+
+
+class CommandStream(EventSourceResponse):
+    """The response. However it ends, even before its first frame, its place among the agent's streams is free again."""
+
+    def __init__(self, look: Look, lanes: Lanes, hub: Hub, agent_id: str, headers: Mapping[str, str]) -> None:
+        self._frames = command_frames(look, lanes, hub, agent_id)
+        self._hub = hub
+        self._agent_id = agent_id
+        super().__init__(
+            self._frames,
+            ping=HEARTBEAT_SECONDS,
+            ping_message_factory=lambda: ServerSentEvent(data="{}", event="HEARTBEAT"),
+            headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no", **headers},
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with aclosing(self._frames):  # type: ignore[type-var]
+                await super().__call__(scope, receive, send)
+        finally:
+            self._hub.close_stream(self._agent_id)

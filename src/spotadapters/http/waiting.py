@@ -67,6 +67,10 @@ class Hub:
         if self._streams[agent_id] <= 0:
             del self._streams[agent_id]
 
+    def streams(self, agent_id: str) -> int:
+        """How many streams the agent has."""
+        return self._streams[agent_id]
+
     @property
     def waiting(self) -> int:
         """How many waiters there are."""

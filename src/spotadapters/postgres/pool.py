@@ -71,14 +71,13 @@ class Connections:
     @contextmanager
     def connection(self, *, urgent: bool = False) -> Iterator[Connection]:
         """A connection in a transaction of its own: normal exit commits, an exception rolls back."""
-        pool = self._urgent if urgent else self._ordinary
-        with pool.connection() as connection:
+        with _lent(self._urgent if urgent else self._ordinary) as connection:
             yield connection
 
     @contextmanager
     def lookup(self) -> Iterator[Connection]:
         """A connection on which every statement is a transaction of its own: one round trip for one look-up."""
-        with self._single.connection() as connection:
+        with _lent(self._single) as connection:
             yield connection
 
     def used(self) -> tuple[int, int]:
@@ -86,3 +85,17 @@ class Connections:
         stats = [pool.get_stats() for pool in (self._ordinary, self._urgent, self._single)]
         busy = sum(one.get("pool_size", 0) - one.get("pool_available", 0) for one in stats)
         return busy, sum(one.get("pool_max", 0) for one in stats)
+
+
+@contextmanager
+def _lent(pool: "ConnectionPool[Connection]") -> Iterator[Connection]:
+    """A connection of the pool. One that turns out to be dead tells of the others: a restarted server costs one failure
+    a pool, not one a connection."""
+    lent: Connection | None = None
+    try:
+        with pool.connection() as lent:
+            yield lent
+    except psycopg.OperationalError:
+        if lent is not None and lent.broken:
+            pool.check()
+        raise

@@ -8,7 +8,7 @@ optional field instead of refusing the call: heartbeats and emergencies must not
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any, Final, TypeVar, get_args, get_origin
 
 import attrs
@@ -20,9 +20,11 @@ T = TypeVar("T")
 
 MAX_TEXT: Final = 255
 MAX_DIGITS: Final = 40  # more digits than any price, id or duration has
+MAX_NUMBER: Final = 10**18  # above any amount, and what every column holds
 MAX_DEPTH: Final = 64
-MAX_WHOLE: Final = 10**18
-_CONTROLS: Final = dict.fromkeys((*range(32), 127))
+_CONTROLS: Final = dict.fromkeys((*range(32), *range(127, 160)))
+_SENSIBLE: Final = Context(prec=MAX_DIGITS, Emax=MAX_DIGITS, Emin=-MAX_DIGITS, traps=[])
+OUT_OF_RANGE: Final = Decimal("Infinity")
 
 
 def wire(
@@ -67,19 +69,19 @@ def flag(value: Any) -> bool:
 
 
 def number(value: Any) -> Decimal:
-    """A JSON number."""
-    if type(value) is int:
-        return Decimal(value)
-    if type(value) is not Decimal:
+    """A JSON number of at most 18 digits before the point."""
+    if type(value) not in (int, Decimal):
         raise _Bad("expected a number")
-    return value
+    if abs(value) > MAX_NUMBER:
+        raise _Bad("the number is too large")
+    return Decimal(value)
 
 
 def whole(value: Any) -> int:
     """A JSON number without a fraction."""
     exact = number(value)
-    if abs(exact) >= MAX_WHOLE or exact != exact.to_integral_value():
-        raise _Bad("expected a whole number of at most 18 digits")
+    if exact != exact.to_integral_value():
+        raise _Bad("expected a whole number")
     return int(exact)
 
 
@@ -107,7 +109,7 @@ def structure(value: Any, kind: Any, field: "attrs.Attribute[Any] | None" = None
     if options:
         kind = options[0] if len(options) == 1 else Any
     if kind is Any:
-        return value
+        return cleaned(value)
     if kind is str:
         facts = field.metadata if field is not None else {}
         return text(value, facts.get("limit", MAX_TEXT), clip=facts.get("clip", False))
@@ -119,7 +121,21 @@ def structure(value: Any, kind: Any, field: "attrs.Attribute[Any] | None" = None
         if type(value) is not list:
             raise _Bad("expected a list")
         return tuple(structure(item, get_args(kind)[0]) for item in value)
-    return _object(value)
+    return cleaned(_object(value))
+
+
+def cleaned(value: Any) -> Any:
+    """A decoded value whose shape nobody checks, with texts that any store takes: no control characters (S26), no
+    half of a surrogate pair."""
+    match value:
+        case str():
+            return value.translate(_CONTROLS).encode(errors="replace").decode()
+        case dict():
+            return {cleaned(name): cleaned(one) for name, one in value.items()}
+        case list():
+            return [cleaned(one) for one in value]
+        case _:
+            return value
 
 
 class Problems(Exception):
@@ -190,24 +206,24 @@ def _refuse(word: str) -> Any:
     raise _Bad(f"{word} is not JSON")
 
 
-def _exact_int(digits: str) -> Any:
-    if len(digits) > MAX_DIGITS:
-        raise _Bad("a number with too many digits")
-    return int(digits)
+def _exact_int(digits: str) -> int | Decimal:
+    return int(digits) if len(digits) <= MAX_DIGITS else OUT_OF_RANGE
 
 
 def _exact(digits: str) -> Decimal:
-    if len(digits) > MAX_DIGITS:
-        raise _Bad("a number with too many digits")
-    return Decimal(digits)
+    """To 40 digits; infinite beyond all range: a field that reads it refuses it, others ignore it (T06)."""
+    value = _SENSIBLE.create_decimal(digits)
+    return OUT_OF_RANGE if value.is_nan() else value
 
 
 def decode(body: bytes) -> dict[str, Any]:
-    """The JSON object of a body; an empty body is an empty object (T37). Raises ``ValidationFailed``."""
+    """The JSON object of a body; an empty body is an empty object (T37). Raises ``ValidationFailed``.
+
+    A number is exact up to 40 digits, infinite where it is larger than any; texts are as they were sent."""
     if not body.strip():
         return {}
     try:
-        data = json.loads(body, parse_float=_exact, parse_int=_exact_int, parse_constant=_refuse)
+        data = json.loads(body.decode("utf-8-sig"), parse_float=_exact, parse_int=_exact_int, parse_constant=_refuse)
     except (ValueError, RecursionError) as failure:
         raise ValidationFailed("the body is not valid JSON", body=["send one JSON object"]) from failure
     if type(data) is not dict:

@@ -4,6 +4,7 @@ from attrs import frozen
 
 from spotcore import emergencies, reports
 from spotcore.agents import Life
+from spotcore.aggregate import Aggregate
 from spotcore.builds import Evidence
 from spotcore.change import Change
 from spotcore.emergencies import Signal, SignalAnswer
@@ -11,8 +12,17 @@ from spotcore.errors import NotFound
 from spotcore.events import EventKind
 from spotcore.ids import AgentId
 from spotcore.liveness import go_offline, observe
+from spotcore.market import Market
 from spotcore.ports.storage import Keys
 from spotcore.service.kernel import Caller, Kernel, require_live
+
+
+@frozen(kw_only=True)
+class Situation:
+    """An agent and the market around it, as read just now."""
+
+    aggregate: Aggregate
+    market: Market
 
 
 @frozen
@@ -39,6 +49,12 @@ class Emergency:
             replica_ids=(notice.replica_id,) if notice.replica_id else (),
         )
         return self.kernel.run(caller, agent_id, rule, keys=keys, market=True, urgent=True)
+
+    def situation(self, caller: Caller, agent_id: AgentId) -> Situation:
+        """What E53's advice is drawn from: read over the emergency reserve, no engine asked. Raises ``NotFound``."""
+        with self.kernel.transactions(urgent=True) as uow:
+            aggregate = uow.agents.get(caller.client_id, agent_id)
+            return Situation(aggregate=aggregate, market=self.kernel.market(uow, aggregate, self.kernel.clock.now()))
 
     def ended(self, caller: Caller, agent_id: AgentId, cloud_id: str | None, reason: str) -> None:
         """E54, after the fact: the primary by default (IN-26), else the named machine is gone. Raises ``NotFound``."""

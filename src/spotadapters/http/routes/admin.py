@@ -23,6 +23,9 @@ class CreateClient:
     email: str | None = wire()
 
 
+MAX_SECONDS: Final = 10**9  # far out of range, and no overflow
+
+
 @frozen(kw_only=True)
 class RotateToken:
     """E12."""
@@ -52,7 +55,7 @@ def delete(call: Call) -> Answer:
 
 def rotate(call: Call) -> Answer:
     """E12."""
-    grace = timedelta(seconds=call.parse(RotateToken).grace_seconds)
+    grace = timedelta(seconds=max(-1, min(call.parse(RotateToken).grace_seconds, MAX_SECONDS)))
     issued = call.plane.clients.rotate(ClientId(call.path_id("client_id")), grace)
     return Answer(data={"success": True, "token": issued.token}, headers=NO_STORE)
 

@@ -1,20 +1,20 @@
 """E16…E22, E25…E28: agents connect, are configured, and leave."""
 
-import time
 from collections.abc import Mapping
-from threading import Lock
+from datetime import datetime
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from spotadapters.http.auth import Access, Needs
 from spotadapters.http.envelope import Answer
+from spotadapters.http.lanes import Lane
 from spotadapters.http.routing import Call, Endpoint
 from spotadapters.wire import words
 from spotadapters.wire.parsing import flag, required, wire
 from spotcore.builds import Evidence
 from spotcore.config import SETTINGS, ConfigChange, terminate_wait_minutes
-from spotcore.errors import Unavailable, ValidationFailed
+from spotcore.errors import ValidationFailed
 from spotcore.ids import CloudId, is_cloud_id
 from spotcore.liveness import Heartbeat, HeartbeatAnswer, SeenMachine
 from spotcore.pools import Mode, parse_mode
@@ -163,7 +163,7 @@ def _named_machine(body: Beat) -> str | None:
 
 
 def heartbeat(call: Call) -> Answer:
-    """E17; answered from memory while the database is away (Z32)."""
+    """E17; what it answers is remembered for an outage (Z32)."""
     caller, body = call.agent_caller(), call.parse(Beat)
     evidence: tuple[Evidence, ...] = ()
     if body.instance_id:
@@ -181,7 +181,7 @@ def heartbeat(call: Call) -> Answer:
         evidence=evidence,
     )
     answer = call.plane.agents.heartbeat(caller, call.agent_id, beat)
-    REMEMBERED.keep(call.headers.get("authorization", ""), call.agent_id, answer)
+    call.remembered.keep(call.headers.get("authorization", ""), call.agent_id, answer)
     return Answer(data=_heartbeat_data(answer, call.server.engine_loaded, acknowledged=True))
 
 
@@ -205,38 +205,10 @@ def _heartbeat_data(answer: HeartbeatAnswer, engine_loaded: bool, *, acknowledge
     }
 
 
-class Remembered:
-    """Last heartbeat answers of this process, for ten minutes: what Z32 may repeat to a token and agent seen valid."""
-
-    SECONDS = 600.0
-    LIMIT = 200_000
-
-    def __init__(self) -> None:
-        self._answers: dict[tuple[str, str], tuple[float, HeartbeatAnswer]] = {}
-        self._lock = Lock()
-
-    def keep(self, credential: str, agent_id: str, answer: HeartbeatAnswer) -> None:
-        """Remember an answer that was just committed."""
-        with self._lock:
-            if len(self._answers) >= self.LIMIT:
-                self._answers.clear()
-            self._answers[credential, agent_id] = (time.monotonic(), answer)
-
-    def find(self, credential: str, agent_id: str) -> HeartbeatAnswer | None:
-        """The answer to repeat, None when there is none young enough."""
-        found = self._answers.get((credential, agent_id))
-        return found[1] if found is not None and time.monotonic() - found[0] <= self.SECONDS else None
-
-
-REMEMBERED: Final = Remembered()
-
-
-def degraded_heartbeat(credential: str, agent_id: str, engine_loaded: bool) -> Answer:
-    """Z32: 200 with ``acknowledged: false`` to who was valid lately. Raises ``Unavailable`` otherwise."""
-    answer = REMEMBERED.find(credential, agent_id)
-    if answer is None:
-        raise Unavailable("the database cannot be reached")
-    return Answer(data=_heartbeat_data(answer, engine_loaded, acknowledged=False))
+def degraded_heartbeat(answer: HeartbeatAnswer, now: datetime, engine_loaded: bool) -> Answer:
+    """Z32: an earlier answer once more, ``acknowledged`` false because nothing was noted."""
+    again = evolve(answer, server_time=now, config_changed=False)
+    return Answer(data=_heartbeat_data(again, engine_loaded, acknowledged=False))
 
 
 def config(call: Call) -> Answer:
@@ -419,7 +391,10 @@ routes = [
     Endpoint(
         number="E28", method="POST", path="/api/agents/uninstall", handler=uninstall, access=SAFE, mirror=True
     ),
-    Endpoint(number="E17", method="POST", path=A + "/heartbeat", handler=heartbeat, access=ALWAYS, mirror=True),
+    Endpoint(
+        number="E17", method="POST", path=A + "/heartbeat", handler=heartbeat, access=ALWAYS, mirror=True,
+        lane=Lane.PULSE,
+    ),
     Endpoint(number="E18", method="GET", path=A + "/config", handler=config, access=SAFE, mirror=True),
     Endpoint(number="E19", method="POST", path=C + "/toggle-enabled", handler=toggle, access=PEOPLE),
     Endpoint(number="E20", method="POST", path=C + "/config", handler=configure, access=PEOPLE),

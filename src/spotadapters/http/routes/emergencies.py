@@ -8,6 +8,7 @@ from attrs import frozen
 
 from spotadapters.http.auth import Access, Needs
 from spotadapters.http.envelope import Answer
+from spotadapters.http.lanes import Lane
 from spotadapters.http.routes.agents import ALWAYS, SAFE
 from spotadapters.http.routing import Call, Endpoint
 from spotadapters.wire import words
@@ -207,7 +208,7 @@ def _action_taken(answer: SignalAnswer) -> str:
 
 def _rebalance_data(call: Call, answer: SignalAnswer) -> dict[str, Any]:
     caller = call.agent_caller()
-    view = call.plane.decisions.recommend(caller, call.agent_id)
+    view = call.plane.emergencies.situation(caller, call.agent_id)
     judged = risk.current(view.aggregate, view.market, call.clock.now())
     score = judged.score if judged is not None else None
     best = _safer(view.aggregate, view.market, call.clock.now(), score)
@@ -365,20 +366,20 @@ A: Final = "/api/agents/{agent_id}"
 routes = [
     Endpoint(
         number="E51", method="POST", path=A + "/create-emergency-replica", handler=create_emergency_replica,
-        access=SAFE, mirror=True, urgent=True,
+        access=SAFE, mirror=True, lane=Lane.URGENT,
     ),
     Endpoint(
         number="E52", method="POST", path=A + "/termination-imminent", handler=termination_imminent, access=SAFE,
-        mirror=True, urgent=True,
+        mirror=True, lane=Lane.URGENT,
     ),
     Endpoint(
         number="E53", method="POST", path=A + "/rebalance-recommendation", handler=rebalance, access=SAFE,
-        mirror=True, urgent=True,
+        mirror=True, lane=Lane.URGENT,
     ),
     Endpoint(number="E54", method="POST", path=A + "/termination", handler=termination, access=SAFE, mirror=True),
     Endpoint(
         number="E56", method="POST", path=A + "/termination-report", handler=termination_report, access=ALWAYS,
-        mirror=True, urgent=True,
+        mirror=True, lane=Lane.URGENT,
     ),
     Endpoint(
         number="E57", method="GET", path=A + "/emergency-status", handler=emergency_status, access=EITHER_SAFE,
@@ -386,10 +387,10 @@ routes = [
     ),
     Endpoint(
         number="E58", method="POST", path=A + "/rebalance-notice", handler=rebalance_notice, access=EITHER_SAFE,
-        mirror=True, urgent=True,
+        mirror=True, lane=Lane.URGENT,
     ),
     Endpoint(
         number="E59", method="POST", path=A + "/termination-notice", handler=termination_notice, access=EITHER_SAFE,
-        mirror=True, urgent=True,
+        mirror=True, lane=Lane.URGENT,
     ),
 ]  # fmt: skip

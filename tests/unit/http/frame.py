@@ -1,0 +1,110 @@
+"""The HTTP application over memory: every endpoint that needs no screen reads."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from attrs import define
+from httpx2 import Response
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from spotadapters.http.app import create_app
+from spotadapters.http.application import Parts
+from spotadapters.http.lanes import Lanes
+from spotadapters.http.routing import Server
+from spotadapters.http.waiting import Hub
+from spotadapters.memory import MemoryStorage
+from spotadapters.memory.store import MemoryCredentials
+from spotcore.control_plane import ControlPlane, control_plane
+from spotcore.errors import Unavailable
+from spotcore.ports.storage import Credential, TokenRecord
+from tests.support.world import START, CountingIdentity, FakeClock
+
+ADMIN = "the-admin-token"
+AWAY = Unavailable("connection pool exhausted on 10.0.0.1")
+
+
+class Breakable:
+    """Storage that can be taken away and given back, as a database can. Counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.memory = MemoryStorage()
+        self.credentials = MemoryCredentials(self.memory)
+        self.failure: Exception | None = None
+        self.is_reserve_left = False  # of a failure, the emergency connections are spared
+        self.tries = 0
+
+    def transactions(self, *, urgent: bool = False) -> Any:
+        self._reach(urgent=urgent)
+        return self.memory.transactions(urgent=urgent)
+
+    def find(self, token_hash: str, now: datetime) -> Credential | None:
+        self._reach(urgent=True)
+        return self.credentials.find(token_hash, now)
+
+    def touch(self, *args: Any) -> None:
+        self._reach(urgent=False)
+        self.credentials.touch(*args)
+
+    def _reach(self, *, urgent: bool) -> None:
+        self.tries += 1
+        if self.failure is not None and not (urgent and self.is_reserve_left):
+            raise self.failure
+
+
+@define
+class Frame:
+    """A running application and its parts."""
+
+    app: Starlette
+    http: TestClient
+    plane: ControlPlane
+    storage: Breakable
+    clock: FakeClock
+    hub: Hub
+    lanes: Lanes
+
+    def client(self, name: str = "Acme") -> tuple[str, str]:
+        """A client's id and token."""
+        issued = self.plane.clients.create(name)
+        return issued.client.client_id, issued.token
+
+    def agent(self, token: str, machine: str = "i-0000000000000000a", logical: str = "web") -> str:
+        """A registered agent's id."""
+        body = {
+            "instance_id": machine, "logical_agent_id": logical, "instance_type": "m5.large", "region": "us-east-1",
+            "az": "us-east-1a", "mode": "spot",
+        }  # fmt: skip
+        answer = self.call("POST", "/api/agents/register", token, json=body)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["agent_id"])
+
+    def call(self, method: str, path: str, token: str | None = ADMIN, **more: Any) -> Response:
+        headers = dict(more.pop("headers", {}))
+        if token is not None:
+            headers.setdefault("Authorization", f"Bearer {token}")
+        return self.http.request(method, path, headers=headers, **more)
+
+
+@contextmanager
+def a_frame() -> Iterator[Frame]:
+    """The application, started and stopped."""
+    clock, identity, storage, hub = FakeClock(START), CountingIdentity(), Breakable(), Hub()
+    plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity)
+    with storage.transactions() as uow:
+        uow.clients.add_token(
+            TokenRecord(
+                token_hash=identity.hash_token(ADMIN), hint=ADMIN[-4:], sealed=None, client_id=None, created_at=START
+            )
+        )
+    lanes = Lanes(ordinary=4, pulse=2, urgent=2)
+    parts = Parts(
+        plane=plane, transactions=storage.transactions, credentials=storage, reads=None, clock=clock, identity=identity,
+        lanes=lanes, hub=hub, server=Server(version="test"),
+    )  # fmt: skip
+    app = create_app(parts)
+    with TestClient(app, raise_server_exceptions=False) as http:
+        yield Frame(app=app, http=http, plane=plane, storage=storage, clock=clock, hub=hub, lanes=lanes)
+    lanes.close()

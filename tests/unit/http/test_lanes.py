@@ -1,0 +1,206 @@
+"""Thread capacity: emergencies first, heartbeats never behind slow work (design 3, T03)."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from spotadapters.http import lanes as module
+from spotadapters.http.lanes import Lane, Lanes
+from tests.unit.http.frame import AWAY, Frame
+
+GIVE_UP = 10.0
+
+
+@pytest.fixture
+def lanes() -> Iterator[Lanes]:
+    opened = Lanes(ordinary=2, pulse=1, urgent=2)
+    yield opened
+    opened.close()
+
+
+class Gate:
+    """Work that is busy until it is let go."""
+
+    def __init__(self) -> None:
+        self.started = threading.Semaphore(0)
+        self.released = threading.Event()
+
+    def __call__(self) -> str:
+        self.started.release()
+        assert self.released.wait(GIVE_UP)
+        return "slow"
+
+    async def is_busy(self) -> None:
+        assert await asyncio.to_thread(self.started.acquire, timeout=GIVE_UP)
+
+
+@pytest.mark.parametrize("lane", list(Lane))
+def test_work_runs_on_a_thread_of_its_lane_and_gives_its_result(lanes: Lanes, lane: Lane) -> None:
+    async def main() -> str:
+        return await lanes.run(lambda: threading.current_thread().name, lane)
+
+    assert asyncio.run(main()).startswith(lane.value)
+
+
+@pytest.mark.parametrize("lane", [Lane.PULSE, Lane.URGENT])
+def test_neither_heartbeats_nor_emergencies_queue_behind_slow_work_t03(lanes: Lanes, lane: Lane) -> None:
+    async def main() -> None:
+        gate = Gate()
+        slow = [asyncio.create_task(lanes.run(gate, Lane.ORDINARY)) for _ in range(20)]  # ten times what it holds
+        await gate.is_busy()
+        await gate.is_busy()
+        assert await asyncio.wait_for(lanes.run(lambda: "quick", lane), GIVE_UP) == "quick"
+        gate.released.set()
+        assert await asyncio.gather(*slow) == ["slow"] * 20
+
+    asyncio.run(main())
+
+
+def test_an_emergency_does_not_queue_behind_heartbeats(lanes: Lanes) -> None:
+    async def main() -> None:
+        gate = Gate()
+        beats = [asyncio.create_task(lanes.run(gate, Lane.PULSE)) for _ in range(5)]
+        await gate.is_busy()
+        assert await asyncio.wait_for(lanes.run(lambda: "promoted", Lane.URGENT), GIVE_UP) == "promoted"
+        gate.released.set()
+        await asyncio.gather(*beats)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("lane", [Lane.ORDINARY, Lane.PULSE])
+def test_what_has_not_started_waits_for_a_running_emergency(lanes: Lanes, lane: Lane) -> None:
+    async def main() -> list[str]:
+        order: list[str] = []
+        gate = Gate()
+        emergency = asyncio.create_task(lanes.run(gate, Lane.URGENT))
+        emergency.add_done_callback(lambda _: order.append("emergency"))
+        await gate.is_busy()
+        other = asyncio.create_task(lanes.run(lambda: order.append("other"), lane))
+        await asyncio.sleep(0)
+        gate.released.set()
+        await asyncio.gather(emergency, other)
+        return order
+
+    assert asyncio.run(main()) == ["emergency", "other"]
+
+
+@pytest.mark.parametrize("lane", [Lane.ORDINARY, Lane.PULSE])
+def test_it_waits_no_longer_than_the_limit_or_heartbeats_would_starve_t03(
+    lanes: Lanes, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "YIELD_SECONDS", 0.02)
+
+    async def main() -> None:
+        gate = Gate()
+        emergency = asyncio.create_task(lanes.run(gate, Lane.URGENT))
+        await gate.is_busy()
+        assert await asyncio.wait_for(lanes.run(lambda: "went on", lane), GIVE_UP) == "went on"
+        assert not emergency.done()
+        gate.released.set()
+        await emergency
+
+    asyncio.run(main())
+
+
+def test_in_a_long_storm_a_queue_passes_after_the_limit_and_not_one_by_one_t03(
+    lanes: Lanes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "YIELD_SECONDS", 0.1)
+
+    async def main() -> float:
+        gate = Gate()
+        emergency = asyncio.create_task(lanes.run(gate, Lane.URGENT))
+        await gate.is_busy()
+        started = time.monotonic()
+        await asyncio.gather(*(lanes.run(lambda: None, Lane.PULSE) for _ in range(50)))
+        seconds = time.monotonic() - started
+        gate.released.set()
+        await emergency
+        return seconds
+
+    assert asyncio.run(main()) < 1  # 50 times the limit would be 5 s
+
+
+def test_the_limit_is_half_a_second() -> None:
+    assert module.YIELD_SECONDS == 0.5
+
+
+def test_fifty_notices_at_once_finish_before_the_reports_that_came_with_them(lanes: Lanes) -> None:
+    done: list[str] = []
+
+    async def one(kind: str, lane: Lane) -> None:
+        await lanes.run(lambda: time.sleep(0.001), lane)
+        done.append(kind)
+
+    async def main() -> None:
+        notices = [asyncio.create_task(one("notice", Lane.URGENT)) for _ in range(50)]
+        await asyncio.sleep(0)
+        reports = [asyncio.create_task(one("report", Lane.ORDINARY)) for _ in range(100)]
+        await asyncio.gather(*notices, *reports)
+
+    asyncio.run(main())
+    assert done == ["notice"] * 50 + ["report"] * 100
+
+
+def test_a_failed_emergency_holds_nobody_back(lanes: Lanes) -> None:
+    def broken() -> None:
+        raise RuntimeError("no")
+
+    async def main() -> float:
+        with pytest.raises(RuntimeError):
+            await lanes.run(broken, Lane.URGENT)
+        started = time.monotonic()
+        await lanes.run(lambda: None, Lane.ORDINARY)
+        return time.monotonic() - started
+
+    assert asyncio.run(main()) < module.YIELD_SECONDS / 2
+
+
+def test_closing_lets_running_work_finish() -> None:
+    async def main() -> str:
+        lanes, gate = Lanes(ordinary=1, pulse=1, urgent=1), Gate()
+        running = asyncio.create_task(lanes.run(gate, Lane.ORDINARY))
+        await gate.is_busy()
+        closing = asyncio.create_task(asyncio.to_thread(lanes.close))
+        gate.released.set()
+        await closing
+        return await running
+
+    assert asyncio.run(main()) == "slow"
+
+
+# ---- the connections that go with the lane
+
+
+NOTICES: dict[str, dict[str, Any]] = {
+    "create-emergency-replica": {"signal_type": "rebalance"},  # E51
+    "termination-imminent": {},  # E52
+    "rebalance-recommendation": {"immediate": True},  # E53, v4n
+    "termination-report": {"notice_type": "TERMINATION"},  # E56, v5
+    "termination-notice": {"termination_time": "2026-03-02T12:02:00Z"},  # E59
+}
+
+
+@pytest.mark.parametrize("path", [*NOTICES, "rebalance-recommendation by v4c", "rebalance-notice"])
+def test_a_notice_is_answered_while_ordinary_connections_are_used_up(frame: Frame, path: str) -> None:
+    _, token = frame.client()
+    agent = frame.agent(token)
+    body = NOTICES.get(path, {"notice_time": "2026-03-02T12:00:00Z"})
+    frame.storage.failure, frame.storage.is_reserve_left = AWAY, True
+    answer = frame.call("POST", f"/api/agents/{agent}/{path.split()[0]}", token, json=body)
+    assert answer.status_code in (200, 201), answer.text
+    assert answer.json()["action"]
+
+
+@pytest.mark.parametrize("path", ["rebalance-notice", "termination-notice"])
+def test_so_is_the_operators(frame: Frame, path: str) -> None:
+    _, token = frame.client()
+    agent = frame.agent(token)
+    frame.storage.failure, frame.storage.is_reserve_left = AWAY, True
+    body = {"notice_time": "2026-03-02T12:00:00Z", "termination_time": "2026-03-02T12:02:00Z"}
+    assert frame.call("POST", f"/api/agents/{agent}/{path}", json=body).status_code == 200
