@@ -79,6 +79,25 @@ def test_i4_i11_i5_are_constraints_too(world: World, database_url: str) -> None:
         assert refusal.value.diag.constraint_name == constraint
 
 
+LINE = """insert into ledger_lines (client_id, line_id, agent_id, instance_id, started_at, ended_at, role, mode, baseline,
+    cost, saving, quality, recorded_at) select client_id, '{line}', agent_id, instance_id, {start}::timestamptz,
+    {start}::timestamptz + interval '1 hour', 'primary', 'spot', {baseline}, 1, 2, 'measured', now() from instances limit 1"""
+
+
+def test_i9_lines_of_one_machine_never_overlap_and_each_adds_up(world: World, database_url: str) -> None:
+    world.register("web", "i-0a")
+    with closing(psycopg.connect(database_url, autocommit=True)) as connection:
+        connection.execute(LINE.format(line="first", start="'2026-03-02T12:00Z'", baseline=3))
+        connection.execute(LINE.format(line="next", start="'2026-03-02T13:00Z'", baseline=3))
+        for start, baseline, constraint in (
+            ("'2026-03-02T12:30Z'", 3, "i9_lines_do_not_overlap"),
+            ("'2026-03-02T15:00Z'", 9, "saving_is_baseline_minus_cost"),
+        ):
+            with pytest.raises(psycopg.IntegrityError) as refusal:
+                connection.execute(LINE.format(line="bad", start=start, baseline=baseline))
+            assert refusal.value.diag.constraint_name == constraint
+
+
 def test_constraints_that_callers_can_meet_have_an_error_of_their_own(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         names = {

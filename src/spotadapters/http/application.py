@@ -126,7 +126,10 @@ class Application:
         try:
             call = self.call(endpoint, request, body)
             answer = replayed(endpoint, call, self.parts.identity, request_id=request.headers.get("x-request-id"))
-            shape = "legacy" if request.headers.get("x-response-shape") == "legacy" else "envelope"
+            shape = "legacy" if call.is_legacy else "envelope"
+            if answer.file is not None:
+                headers = {**answer.headers, **answer.file.headers}
+                return Sent(body=answer.file.content, status=answer.status, headers=headers, answer=answer)
             rendered = envelope.success(answer, mirror=endpoint.mirror, shape=shape)
         except RefusedAgain as again:
             return self._refusal(again.refusal, request_id, endpoint, REPLAY_HEADER)
@@ -185,6 +188,7 @@ class Application:
             query=request.query_params,
             headers=request.headers,
             is_urgent=endpoint.lane is Lane.URGENT,
+            is_legacy=request.headers.get("x-response-shape") == "legacy",
         )
         if endpoint.access.needs is Needs.NOBODY:
             return call

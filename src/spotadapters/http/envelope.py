@@ -5,10 +5,12 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import field, frozen, has
 from starlette.responses import Response
 
+from spotadapters.wire.answers import as_mapping
 from spotadapters.wire.rendering import encode
+from spotadapters.wire.sheets import CSV_TYPE
 
 RESERVED: Final = frozenset({"status", "data", "error", "message", "code", "details"})
 JSON_TYPE: Final = "application/json; charset=utf-8"
@@ -24,6 +26,21 @@ class Answer:
     message: str | None = None
     headers: Mapping[str, str] = field(factory=dict)
     extra: Mapping[str, Any] = field(factory=dict)  # top-level keys of errors and probes
+    file: "File | None" = None  # an export: sent instead of ``data``, in every shape
+
+
+@frozen(kw_only=True)
+class File:
+    """A download (http-api 11)."""
+
+    name: str
+    content: bytes
+    media_type: str = CSV_TYPE
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What makes a browser save it."""
+        return {"Content-Type": self.media_type, "Content-Disposition": f"attachment; filename={self.name}"}
 
 
 def request_id_of(header: str | None) -> str:
@@ -36,12 +53,13 @@ def success(answer: Answer, *, mirror: bool, shape: str) -> bytes:
     if answer.status == 304:
         return b""
     if shape == "legacy":
-        return encode(answer.data)
-    body: dict[str, Any] = {"status": "success", "data": answer.data, "error": None}
+        return encode(answer.data, legacy=True)
+    data = as_mapping(answer.data, legacy=False) if mirror and has(type(answer.data)) else answer.data
+    body: dict[str, Any] = {"status": "success", "data": data, "error": None}
     if answer.message is not None:
         body["message"] = answer.message
-    if mirror and isinstance(answer.data, Mapping):
-        body |= {name: value for name, value in answer.data.items() if name not in RESERVED}
+    if mirror and isinstance(data, Mapping):
+        body |= {name: value for name, value in data.items() if name not in RESERVED}
     return encode({**body, **answer.extra})
 
 
@@ -54,5 +72,5 @@ def failure(code: str, message: str, details: Mapping[str, Any] | None, extra: M
 
 
 def response(body: bytes, status: int, headers: Mapping[str, str]) -> Response:
-    """A JSON response."""
-    return Response(body, status_code=status, headers=dict(headers), media_type=JSON_TYPE)
+    """A response: JSON, unless ``headers`` name another content type."""
+    return Response(body, status_code=status, headers={"Content-Type": JSON_TYPE, **headers})

@@ -9,6 +9,7 @@ from spotadapters.http.auth import Access, Principal
 from spotadapters.http.envelope import Answer
 from spotadapters.http.lanes import Lane
 from spotadapters.http.outage import Remembered
+from spotadapters.wire.asking import asked
 from spotadapters.wire.parsing import cleaned, decode, shaped
 from spotcore.builds import ABILITIES
 from spotcore.control_plane import ControlPlane
@@ -48,6 +49,11 @@ class Call:
     query: Mapping[str, str] = field(factory=dict)
     headers: Mapping[str, str] = field(factory=dict)
     is_urgent: bool = False
+    is_legacy: bool = False  # the caller gets the legacy shape; only what section 7 marks so may depend on it
+
+    def asked(self, kind: type[T]) -> T:
+        """The query as a class of ``wire.asking`` fields."""
+        return asked(self.query, kind)
 
     def data(self) -> dict[str, Any]:
         """The body as a JSON object with clean texts; empty when there is none."""
@@ -88,14 +94,6 @@ class Call:
         """A client's people, or the operator, before the resource says which client it is."""
         return self.principal.acting(None, actor="client")
 
-    def integer(self, name: str, default: int, low: int, high: int) -> int:
-        """A query number, clamped into its range (1.3); the default when it is no number."""
-        try:
-            value = int(self.query.get(name, ""))
-        except ValueError:
-            return default
-        return min(max(value, low), high)
-
 
 Handler = Callable[[Call], Answer]
 
@@ -115,6 +113,13 @@ class Endpoint:
     body_token: bool = False  # E16 alone (S13)
     waits: bool = False  # ?wait= (Z18)
     secret: str | None = None  # the field of ``data`` that is never stored with an idempotency key
+    # what the reference says of it; a test holds the answers to it
+    body: type | None = None  # the class the body is parsed into
+    asks: type | None = None  # the class of the query
+    answers: Any = None  # the type of ``data``: an answer class, or a tuple of one
+    statuses: tuple[int, ...] = (200,)
+    refuses: tuple[str, ...] = ()  # codes beyond the common ones
+    envelope_for_session: bool = False  # E57, E81: a cookie does not make their answer legacy (C53)
 
 
 def dialect_of(call: Call) -> Dialect:

@@ -16,22 +16,32 @@ from spotcore.replicas import Replica
 from spotcore.service.replicas import ReplicaView
 
 
-class PostgresReads:
-    """Lists that people look at."""
+class Reader:
+    """Named statements that give one JSON object per row; each is a transaction of its own, in one round trip."""
 
     def __init__(self, connections: Connections, clock: Clock) -> None:
         self._connections = connections
         self._clock = clock
 
     def _rows(self, name: str, values: Mapping[str, Any]) -> list[Any]:
+        """Every row; numbers are exact, times are texts (``moment`` reads them)."""
         with translated(), self._connections.lookup() as connection:
             return [loads(row[0]) for row in connection.execute(query(name), values).fetchall()]
+
+    def _row(self, name: str, values: Mapping[str, Any]) -> Any:
+        """The first row, None when there is none."""
+        return next(iter(self._rows(name, values)), None)
+
+
+class PostgresReads(Reader):
+    """Lists that people look at."""
 
     def agents_of_client(self, client_id: ClientId) -> Sequence[Mapping[str, Any]]:
         """Live agents, most recently heard first, with their primary and display status (E22)."""
         rows = self._rows("read_agents_of_client", {"client_id": client_id})
         return [
-            {**row, "status": _status(row).value, "last_heartbeat_at": _at(row["last_heartbeat_at"])} for row in rows
+            {**row, "status": display_status(row).value, "last_heartbeat_at": moment(row["last_heartbeat_at"])}
+            for row in rows
         ]
 
     def replicas_of_client(self, client_id: ClientId) -> Sequence[Mapping[str, Any]]:
@@ -51,8 +61,10 @@ class PostgresReads:
         ]
 
 
-def _status(row: Mapping[str, Any]) -> DisplayStatus:
+def display_status(row: Mapping[str, Any]) -> DisplayStatus:
     """The display status of 1.2 from columns; first match wins."""
+    if row["life"] != "live":
+        return DisplayStatus.DELETED
     if not row["enabled"]:
         return DisplayStatus.DISABLED
     if not row["has_primary"]:
@@ -62,6 +74,6 @@ def _status(row: Mapping[str, Any]) -> DisplayStatus:
     return DisplayStatus.ONLINE if row["link"] == "online" else DisplayStatus.OFFLINE
 
 
-def _at(text: str | None) -> Any:
-
+def moment(text: str | None) -> datetime | None:
+    """A time as the database writes it in JSON."""
     return CONVERTER.structure(text, datetime) if text is not None else None

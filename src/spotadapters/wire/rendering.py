@@ -1,10 +1,15 @@
 """Answers out: JSON with exact numbers, UTC times with ``Z``, and never an empty body (T03)."""
 
 import json
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, Final
+
+import attrs
+
+from spotadapters.wire.answers import as_mapping
 
 
 def stamp(at: datetime | None) -> str | None:
@@ -15,7 +20,7 @@ def stamp(at: datetime | None) -> str | None:
     return at.astimezone(UTC).isoformat(timespec=spec).replace("+00:00", "Z")
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, *, legacy: bool) -> Any:
     match value:
         case Decimal():
             return int(value) if value == value.to_integral_value() and abs(value) < 10**15 else float(value)
@@ -25,10 +30,21 @@ def _plain(value: Any) -> Any:
             return value.value
         case tuple() | set() | frozenset():
             return list(value)
+        case _ if attrs.has(type(value)):
+            return as_mapping(value, legacy=legacy)
         case _:
             raise TypeError(f"{type(value).__name__} has no place in JSON")
 
 
-def encode(value: Any) -> bytes:
-    """JSON text. A Decimal becomes the shortest number that reads back as the same 6-decimal price."""
-    return json.dumps(value, default=_plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+_PLAIN: Final[Mapping[bool, Callable[[Any], Any]]] = {
+    False: lambda value: _plain(value, legacy=False),
+    True: lambda value: _plain(value, legacy=True),
+}
+
+
+def encode(value: Any, *, legacy: bool = False) -> bytes:
+    """JSON text. A Decimal becomes the shortest number that reads back as the same 6-decimal price; an answer object
+    its fields, padded where the legacy shape asks for it (Z37)."""
+    return json.dumps(
+        value, default=_PLAIN[legacy], ensure_ascii=False, separators=(",", ":"), allow_nan=False
+    ).encode()

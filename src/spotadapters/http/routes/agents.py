@@ -308,6 +308,33 @@ def delete(call: Call) -> Answer:
     return Answer(data={"success": True, "agent_id": call.agent_id}, message="Agent deleted; its machine keeps running")
 
 
+@frozen(kw_only=True)
+class AgentItem:
+    """E22."""
+
+    CAMEL = True
+    id: str
+    logical_agent_id: str
+    hostname: str | None
+    instance_id: str | None
+    instance_type: str | None
+    region: str | None
+    az: str | None
+    current_mode: str
+    current_pool_id: str | None
+    status: str
+    last_heartbeat: datetime | None
+    instance_count: int
+    enabled: bool
+    auto_switch_enabled: bool
+    manual_replica_enabled: bool
+    auto_terminate_enabled: bool
+    terminate_wait_minutes: int
+    agent_version: str | None
+    config_version: int
+    notice_status: str
+
+
 def agents_of_client(call: Call) -> Answer:
     """E22."""
     caller = call.client_caller()
@@ -315,29 +342,29 @@ def agents_of_client(call: Call) -> Answer:
     return Answer(data=[_listed(row) for row in call.reads.agents_of_client(caller.client_id)])
 
 
-def _listed(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "id": row["agent_id"],
-        "logicalAgentId": row["logical_agent_id"],
-        "hostname": row["hostname"],
-        "instanceId": row["cloud_id"],
-        "instanceType": row["instance_type"],
-        "region": row["region"],
-        "az": row["az"],
-        "currentMode": row["mode"],
-        "currentPoolId": row["pool_id"],
-        "status": row["status"],
-        "lastHeartbeat": row["last_heartbeat_at"],
-        "instanceCount": row["instance_count"],
-        "enabled": row["enabled"],
-        "autoSwitchEnabled": row["auto_switch_enabled"],
-        "manualReplicaEnabled": row["manual_replica_enabled"],
-        "autoTerminateEnabled": row["auto_terminate_enabled"],
-        "terminateWaitMinutes": terminate_wait_minutes(row["terminate_wait_seconds"]),
-        "agentVersion": row["agent_version"],
-        "configVersion": row["config_version"],
-        "noticeStatus": row["notice_status"] or "none",
-    }
+def _listed(row: Mapping[str, Any]) -> AgentItem:
+    return AgentItem(
+        id=row["agent_id"],
+        logical_agent_id=row["logical_agent_id"],
+        hostname=row["hostname"],
+        instance_id=row["cloud_id"],
+        instance_type=row["instance_type"],
+        region=row["region"],
+        az=row["az"],
+        current_mode=row["mode"],
+        current_pool_id=row["pool_id"],
+        status=row["status"],
+        last_heartbeat=row["last_heartbeat_at"],
+        instance_count=row["instance_count"],
+        enabled=row["enabled"],
+        auto_switch_enabled=row["auto_switch_enabled"],
+        manual_replica_enabled=row["manual_replica_enabled"],
+        auto_terminate_enabled=row["auto_terminate_enabled"],
+        terminate_wait_minutes=terminate_wait_minutes(row["terminate_wait_seconds"]),
+        agent_version=row["agent_version"],
+        config_version=row["config_version"],
+        notice_status=row["notice_status"] or "none",
+    )
 
 
 def presence(call: Call) -> Answer:
@@ -401,7 +428,8 @@ routes = [
     Endpoint(number="E25", method="POST", path=C + "/settings", handler=settings, access=PEOPLE),
     Endpoint(number="E21", method="DELETE", path=C, handler=delete, access=PEOPLE),
     Endpoint(
-        number="E22", method="GET", path="/api/client/{client_id}/agents", handler=agents_of_client, access=PEOPLE
+        number="E22", method="GET", path="/api/client/{client_id}/agents", handler=agents_of_client, access=PEOPLE,
+        answers=tuple[AgentItem, ...],
     ),
     Endpoint(number="E26", method="GET", path=A, handler=presence, access=SAFE, mirror=True),
     Endpoint(number="E27", method="POST", path=A + "/shutdown", handler=shutdown, access=SAFE, mirror=True),
