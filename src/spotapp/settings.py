@@ -36,6 +36,7 @@ class Settings:
     threads: int = 4
     urgent_threads: int = 4
     log_level: str = "info"
+    dashboard_dir: Path | None = None  # a built dashboard: a folder with index.html
 
 
 def default_data_dir() -> Path:
@@ -95,6 +96,13 @@ def _level(value: str) -> str:
     return value.lower()
 
 
+def _dashboard(value: str) -> Path:
+    folder = Path(_text(value)).expanduser()
+    if not (folder / "index.html").is_file():
+        raise ValueError("a folder with a built dashboard (index.html and assets/)")
+    return folder
+
+
 VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     # setting: (variable, how it is read)
     "database_url": ("SPOTCORE_DATABASE_URL", _url("postgresql://", "postgres://")),
@@ -109,6 +117,7 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "threads": ("SPOTCORE_THREADS", _whole(2, 256)),
     "urgent_threads": ("SPOTCORE_URGENT_THREADS", _whole(1, 128)),
     "log_level": ("SPOTCORE_LOG_LEVEL", _level),
+    "dashboard_dir": ("SPOTCORE_DASHBOARD_DIR", _dashboard),
 }
 
 

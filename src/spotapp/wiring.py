@@ -10,6 +10,7 @@ from attrs import frozen
 
 from spotadapters.http.application import Parts
 from spotadapters.http.lanes import PULSE_THREADS, Lanes
+from spotadapters.http.metrics import Metrics
 from spotadapters.http.routing import Server
 from spotadapters.http.waiting import Hub
 from spotadapters.postgres.listen import CommandListener
@@ -65,6 +66,14 @@ def _write_secret(file: Path, text: str) -> None:
         file.write_text(text)
 
 
+def _metrics(connections: Connections, hub: Hub) -> Metrics:
+    metrics = Metrics()
+    metrics.watch("database_connections_used", "Connections in use", lambda: connections.used()[0])
+    metrics.watch("database_connections_max", "Connections there can be", lambda: connections.used()[1])
+    metrics.watch("waiting_polls", "Agents waiting for a command", lambda: hub.waiting)
+    return metrics
+
+
 @contextmanager
 def open_wiring(
     settings: Settings, database_url: str, *, clock: Clock | None = None, tick_seconds: float = TICK_SECONDS
@@ -97,7 +106,8 @@ def open_wiring(
                     identity=identity,
                     lanes=lanes,
                     hub=hub,
-                    server=Server(version=package_version()),
+                    server=Server(version=package_version(), metrics=_metrics(connections, hub)),
+                    dashboard=settings.dashboard_dir,
                 ),
             )
         finally:

@@ -9,13 +9,15 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from spotadapters.http import envelope
 from spotadapters.http.application import Application, Parts
 from spotadapters.http.auth import Access, Needs
 from spotadapters.http.errors import SERVER_ERROR_TEXT
+from spotadapters.http.lanes import Lane
+from spotadapters.http.pages import Pages, finder
 from spotadapters.http.routes import (
     admin,
     agents,
@@ -26,6 +28,7 @@ from spotadapters.http.routes import (
     machines,
     replicas,
     reports,
+    sessions,
 )
 from spotadapters.http.routing import Endpoint
 from spotadapters.http.streams import CommandStream
@@ -53,14 +56,19 @@ ENDPOINTS: Final = (
     *decisions.routes,
     *commands.routes,
     *reports.routes,
+    *sessions.routes,
 )
+SERVED: Final = (*ENDPOINTS, health.ROOT, STREAM)
+"""Everything that is served and documented; pages apart."""
 
 
 def create_app(parts: Parts, *, lifespan: Lifespan | None = None) -> Starlette:
     """The application over the given parts. ``lifespan`` opens and closes what the wiring brought."""
     application = Application(parts)
-    routes = [_route(one, _bound(application, one)) for one in ENDPOINTS]
+    routes: list[BaseRoute] = [_route(one, _bound(application, one)) for one in ENDPOINTS]
     routes.append(_route(STREAM, _stream(application)))
+    pages = Pages(_bound(application, health.ROOT), _session_finder(application), parts.dashboard)
+    routes += pages.routes()
     app = Starlette(
         routes=routes,
         lifespan=lifespan,
@@ -83,6 +91,10 @@ def _bound(application: Application, endpoint: Endpoint) -> Callable[[Request], 
         return await application.serve(endpoint, request)
 
     return serve
+
+
+def _session_finder(application: Application) -> Callable[[str], Awaitable[bool]]:
+    return finder(application.sessions, lambda work: application.parts.lanes.run(work, Lane.ORDINARY))
 
 
 def _stream(application: Application) -> Callable[[Request], Awaitable[Response]]:
@@ -124,8 +136,9 @@ async def _http_failure(request: Request, failure: Exception) -> Response:
 
 def _methods(request: Request) -> set[str]:
     """What the path takes, over all its routes; Starlette names those of the first alone."""
-    routes = [one for one in request.app.routes if one.path_regex.match(request.url.path.rstrip("/") or "/")]
-    return {method for one in routes for method in one.methods}
+    path = request.url.path.rstrip("/") or "/"
+    routes = [one for one in request.app.routes if isinstance(one, Route) and one.path_regex.match(path)]
+    return {method for one in routes for method in one.methods or ()}
 
 
 async def _unexpected(request: Request, failure: Exception) -> Response:

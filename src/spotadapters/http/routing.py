@@ -8,7 +8,10 @@ from attrs import field, frozen
 from spotadapters.http.auth import Access, Principal
 from spotadapters.http.envelope import Answer
 from spotadapters.http.lanes import Lane
+from spotadapters.http.limits import Limits
+from spotadapters.http.metrics import Metrics
 from spotadapters.http.outage import Remembered
+from spotadapters.http.sessions import Door, Sessions
 from spotadapters.wire.asking import asked
 from spotadapters.wire.parsing import cleaned, decode, shaped
 from spotcore.builds import ABILITIES
@@ -31,6 +34,7 @@ class Server:
     version: str
     name: str = "spotcore"
     engine_loaded: bool = False
+    metrics: Metrics = field(factory=Metrics)
 
 
 @frozen(kw_only=True)
@@ -44,6 +48,10 @@ class Call:
     clock: Clock
     server: Server
     remembered: Remembered
+    sessions: Sessions
+    limits: Limits
+    door: Door = Door()
+    cookie: str | None = None  # the secret of a dashboard session
     raw_body: bytes = b""
     path: Mapping[str, str] = field(factory=dict)
     query: Mapping[str, str] = field(factory=dict)

@@ -28,6 +28,7 @@ from spotcore.market import Market, OndemandQuote, PoolRecord, SpotQuote
 from spotcore.pools import parse_pool
 from spotcore.ports.storage import Credential, Keys, MachineBinding, PollView, StoredAnswer, TokenRecord, UnitOfWork
 from spotcore.prices import Observation, OndemandObservation, PriceReport, PriceSource
+from spotcore.sessions import ENDS_AFTER, Session
 
 MARKET_WINDOW = timedelta(days=7)
 
@@ -56,6 +57,7 @@ class Tables:
     decisions: dict[AgentId, tuple[DecisionRecord, ...]] = field(factory=dict)
     answers: dict[tuple[str, str], StoredAnswer] = field(factory=dict)
     last_sync: dict[ClientId, datetime] = field(factory=dict)
+    sessions: dict[str, Session] = field(factory=dict)
 
 
 class MemoryStorage:
@@ -517,3 +519,25 @@ class MemoryCredentials:
 
     def touch(self, client_id: ClientId, now: datetime) -> None:
         self._storage.tables.last_sync[client_id] = now
+
+    def find_session(self, session_hash: str, now: datetime) -> tuple[Session, Credential] | None:
+        session = self._storage.tables.sessions.get(session_hash)
+        if session is None or not session.is_open(now):
+            return None
+        credential = self.find(session.token_hash, now)
+        return (session, credential) if credential is not None else None
+
+    def open_session(self, session: Session) -> None:
+        sessions = self._storage.tables.sessions
+        for old in [one for one in sessions.values() if session.created_at - one.created_at > ENDS_AFTER]:
+            del sessions[old.session_hash]
+        sessions[session.session_hash] = session
+
+    def see_session(self, session: Session) -> None:
+        sessions = self._storage.tables.sessions
+        known = sessions.get(session.session_hash)
+        if known is not None and known.seen_at < session.seen_at:
+            sessions[session.session_hash] = session
+
+    def end_session(self, session_hash: str) -> None:
+        self._storage.tables.sessions.pop(session_hash, None)

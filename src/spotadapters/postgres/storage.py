@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 import psycopg
+from attrs import evolve
 from psycopg.pq import TransactionStatus
 from psycopg.types.json import Jsonb
 
@@ -14,6 +15,7 @@ from spotadapters.postgres.errors import translated
 from spotadapters.postgres.pool import Connection, Connections
 from spotadapters.postgres.queries import query
 from spotadapters.postgres.rows import CONVERTER, from_row, loads, recordset, to_row
+from spotadapters.system.tracing import current
 from spotcore import prices
 from spotcore.agents import Agent, Life
 from spotcore.aggregate import Aggregate
@@ -34,6 +36,7 @@ from spotcore.ports.storage import Credential, Keys, MachineBinding, PollView, S
 from spotcore.ports.world import Clock
 from spotcore.prices import PriceReport
 from spotcore.replicas import Replica
+from spotcore.sessions import Session
 from spotcore.switches import PrimaryPeriod, Switch
 
 KEPT = timedelta(days=8)  # terminal rows that still travel with their aggregate
@@ -56,20 +59,44 @@ class PostgresStorage:
         """The ``Credentials`` port, in one statement."""
         with translated(), self._connections.lookup() as connection:
             row = connection.execute(query("credential_find"), {"token_hash": token_hash, "now": now}).fetchone()
-        if row is None:
-            return None
-        is_admin, client_text, winding_down = row
-        if is_admin:
-            return Credential(client=None, is_admin=True)
-        client = from_row(loads(client_text), Client)
-        if client.status is ClientStatus.DELETED and not winding_down:
-            return None
-        return Credential(client=client)
+        return _credential(*row) if row is not None else None
 
     def touch(self, client_id: ClientId, now: datetime) -> None:
         """Remember the client's last sign of life, at most every 30 s."""
         with translated(), self._connections.connection() as connection:
             connection.execute(query("client_touch"), {"client_id": client_id, "now": now})
+
+    def find_session(self, session_hash: str, now: datetime) -> tuple[Session, Credential] | None:
+        """A dashboard session that is open, and what its token opens now, in one statement."""
+        with translated(), self._connections.lookup() as connection:
+            row = connection.execute(query("session_find"), {"session_hash": session_hash, "now": now}).fetchone()
+        if row is None:
+            return None
+        session, credential = from_row(loads(row[0]), Session), _credential(*row[1:])
+        return (session, credential) if credential is not None and session.is_open(now) else None
+
+    def open_session(self, session: Session) -> None:
+        """Keep a new session."""
+        self._session("session_open", to_row(session))
+
+    def see_session(self, session: Session) -> None:
+        """Store its ``seen_at``."""
+        self._session("session_see", to_row(session))
+
+    def end_session(self, session_hash: str) -> None:
+        """The session is gone."""
+        self._session("session_end", {"session_hash": session_hash})
+
+    def _session(self, name: str, values: dict[str, Any]) -> None:
+        with translated(), self._connections.lookup() as connection:
+            connection.execute(query(name), values)
+
+
+def _credential(is_admin: bool, client_text: str | None, winding_down: bool) -> Credential | None:
+    if is_admin or client_text is None:
+        return Credential(client=None, is_admin=True)
+    client = from_row(loads(client_text), Client)
+    return None if client.status is ClientStatus.DELETED and not winding_down else Credential(client=client)
 
 
 @contextmanager
@@ -300,7 +327,7 @@ def _events_document(events: Sequence[Event]) -> dict[str, Any]:
     messages = [message for event in events if (message := notification_of(event)) is not None]
     heard = [event for event in events if event.spec.notify is not None or event.spec.frame is not None]
     return {
-        "events": [to_row(event) for event in events],
+        "events": [to_row(evolve(event, facts={**event.facts, **current()})) for event in events],
         "notifications": [to_row(message) for message in messages],
         "outbox": [{"event_id": event.event_id, "client_id": event.client_id} for event in heard],
     }

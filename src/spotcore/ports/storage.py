@@ -18,6 +18,7 @@ from spotcore.events import Event
 from spotcore.ids import AgentId, ClientId
 from spotcore.market import Market
 from spotcore.prices import PriceReport
+from spotcore.sessions import Session
 
 
 @frozen(kw_only=True)
@@ -262,4 +263,20 @@ class Credentials(Protocol):
 
     def touch(self, client_id: ClientId, now: datetime) -> None:
         """Remember when the client was last heard; coarse, and never per heartbeat."""
+        ...
+
+    def find_session(self, session_hash: str, now: datetime) -> tuple[Session, Credential] | None:
+        """A dashboard session that is open, and what its token opens now; None when either has ended."""
+        ...
+
+    def open_session(self, session: Session) -> None:
+        """Keep a new session; sessions older than any can be are dropped with it."""
+        ...
+
+    def see_session(self, session: Session) -> None:
+        """Store its ``seen_at``; never backwards."""
+        ...
+
+    def end_session(self, session_hash: str) -> None:
+        """The session is gone. Repeatable."""
         ...

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from attrs import define
@@ -48,6 +49,22 @@ class Breakable:
         self._reach(urgent=False)
         self.credentials.touch(*args)
 
+    def find_session(self, *args: Any) -> Any:
+        self._reach(urgent=True)
+        return self.credentials.find_session(*args)
+
+    def open_session(self, *args: Any) -> None:
+        self._reach(urgent=False)
+        self.credentials.open_session(*args)
+
+    def see_session(self, *args: Any) -> None:
+        self._reach(urgent=False)
+        self.credentials.see_session(*args)
+
+    def end_session(self, *args: Any) -> None:
+        self._reach(urgent=False)
+        self.credentials.end_session(*args)
+
     def _reach(self, *, urgent: bool) -> None:
         self.tries += 1
         if self.failure is not None and not (urgent and self.is_reserve_left):
@@ -89,7 +106,7 @@ class Frame:
 
 
 @contextmanager
-def a_frame() -> Iterator[Frame]:
+def a_frame(dashboard: Path | None = None) -> Iterator[Frame]:
     """The application, started and stopped."""
     clock, identity, storage, hub = FakeClock(START), CountingIdentity(), Breakable(), Hub()
     plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity)
@@ -102,7 +119,7 @@ def a_frame() -> Iterator[Frame]:
     lanes = Lanes(ordinary=4, pulse=2, urgent=2)
     parts = Parts(
         plane=plane, transactions=storage.transactions, credentials=storage, reads=None, clock=clock, identity=identity,
-        lanes=lanes, hub=hub, server=Server(version="test"),
+        lanes=lanes, hub=hub, server=Server(version="test"), dashboard=dashboard,
     )  # fmt: skip
     app = create_app(parts)
     with TestClient(app, raise_server_exceptions=False) as http:

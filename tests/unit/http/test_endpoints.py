@@ -3,7 +3,7 @@
 import pytest
 from starlette.routing import Match
 
-from spotadapters.http.app import ENDPOINTS, STREAM
+from spotadapters.http.app import ENDPOINTS, SERVED
 from spotadapters.http.auth import Needs
 from spotadapters.http.lanes import Lane
 from spotadapters.http.routing import Endpoint
@@ -65,6 +65,9 @@ INDEX = {  # number: method, path, who, mirrored
     "E74": ("POST", f"{A}/pricing-report", "C", True),
     "E75": ("POST", f"{A}/switch-report", "C", True),
     "E76": ("POST", f"{A}/cleanup-report", "C", True),
+    "E100": ("POST", "/api/auth/login", "-", False),
+    "E101": ("POST", "/api/auth/logout", "cookie", False),
+    "E102": ("GET", "/api/auth/session", "cookie", False),
     "E103": ("GET", f"{A}/commands/stream", "C", False),
 }
 WINDING_DOWN = {"E17", "E41", "E43", "E49", "E55", "E56", "E69", "E71", "E72"}  # Z25
@@ -74,7 +77,7 @@ SUSPENDED = WINDING_DOWN | {  # Z26, and the stream, which hands out what E69 an
 }  # fmt: skip
 IDEMPOTENT = {"E10", "E12", "E34", "E38", "E39", "E45", "E46", "E47", "E61", "E83", "E96"}  # 2.5
 URGENT = {"E51", "E52", "E53", "E56", "E58", "E59"}
-ALL = (*ENDPOINTS, STREAM)
+ALL = SERVED
 
 
 def numbers(rows: "list[Endpoint]") -> set[str]:
@@ -124,7 +127,9 @@ def test_only_registration_reads_a_token_from_its_body_s13() -> None:
 
 
 def test_only_the_calls_of_2_2_need_no_token() -> None:
-    assert numbers([row for row in ALL if row.access.needs is Needs.NOBODY]) == {"E01", "E02"}
+    assert numbers([row for row in ALL if row.access.needs is Needs.NOBODY]) == {
+        "E01", "E02", "E100", "livez", "readyz",
+    }  # fmt: skip
 
 
 def test_everything_an_agent_parses_is_mirrored() -> None:
