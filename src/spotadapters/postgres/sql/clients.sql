@@ -57,7 +57,7 @@ from sessions s join tokens t on t.token_hash = s.token_hash left join clients c
 where s.session_hash = %(session_hash)s and (t.expires_at is null or t.expires_at > %(now)s);
 
 -- name: session_open
-with old as (delete from sessions where created_at < %(created_at)s - interval '7 days')
+with old as (delete from sessions where created_at < %(created_at)s::timestamptz - interval '7 days')
 insert into sessions (session_hash, token_hash, created_at, seen_at)
 values (%(session_hash)s, %(token_hash)s, %(created_at)s, %(seen_at)s);
 
