@@ -59,7 +59,8 @@ class Site:
             answer = self.http.request(method, path, headers={"Content-Type": "application/json", **sent})
         else:
             answer = self.http.request(method, path, json=body, headers=sent)
-        return Reply(answer.status_code, answer.json() if answer.content else None, dict(answer.headers))
+        is_json = answer.headers.get("content-type", "").startswith("application/json")
+        return Reply(answer.status_code, answer.json() if is_json else answer.text, dict(answer.headers))
 
     def client(self, name: str) -> "Tenant":
         created = self.call("POST", "/api/admin/clients/create", {"name": name})

@@ -56,6 +56,7 @@ class PostgresReads(Reader):
                     hourly_cost=row["price"],
                 ),
                 "primary": from_row(row["primary"], Instance) if row["primary"] else None,
+                "last_primary": from_row(row["last_primary"], Instance) if row["last_primary"] else None,
             }
             for row in rows
         ]

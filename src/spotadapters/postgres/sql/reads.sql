@@ -23,6 +23,10 @@ order by a.last_heartbeat_at desc nulls last, a.agent_id;
 -- name: read_replicas_of_client
 select jsonb_build_object(
     'agent_id', r.agent_id, 'replica', to_jsonb(r), 'instance', to_jsonb(i), 'primary', to_jsonb(p),
+    'last_primary', case when a.primary_id is null then (
+        select to_jsonb(n) from primary_periods d
+        join instances n on n.client_id = d.client_id and n.instance_id = d.instance_id
+        where d.client_id = a.client_id and d.agent_id = a.agent_id order by d.started_at desc limit 1) end,
     'price', (select b.price from price_buckets b where b.pool_id = r.pool_id
               and b.observed_at > %(now)s - interval '60 minutes' order by b.bucket_start desc limit 1)
 )::text
