@@ -125,6 +125,8 @@ class Endpoint:
     body: type | None = None  # the class the body is parsed into
     asks: type | None = None  # the class of the query
     answers: Any = None  # the type of ``data``: an answer class, or a tuple of one
+    takes: str = "application/json"  # content type of the body
+    gives: str = "application/json"  # content type of the answer
     statuses: tuple[int, ...] = (200,)
     refuses: tuple[str, ...] = ()  # codes beyond the common ones
     envelope_for_session: bool = False  # E57, E81: a cookie does not make their answer legacy (C53)

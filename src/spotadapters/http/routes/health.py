@@ -128,5 +128,12 @@ routes = [
     ),
     Endpoint(number="livez", method="GET", path="/livez", handler=livez, access=OPEN, answers=Liveness),
     Endpoint(number="readyz", method="GET", path="/readyz", handler=readyz, access=OPEN, answers=Readiness),
-    Endpoint(number="metrics", method="GET", path="/metrics", handler=metrics, access=Access(needs=Needs.ADMIN)),
+    Endpoint(
+        number="metrics",
+        method="GET",
+        path="/metrics",
+        handler=metrics,
+        access=Access(needs=Needs.ADMIN),
+        gives="text/plain",
+    ),
 ]
