@@ -62,7 +62,7 @@ def _line(row: Endpoint) -> str:
 def error_codes() -> str:
     """Every code, its status and what it means."""
     kinds = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, SpotError)]
-    meaning = {kind.code: (kind.__doc__ or "").strip().split("\n")[0] for kind in kinds} | OURS
+    meaning = {**{kind.code: (kind.__doc__ or "").strip().split("\n")[0] for kind in kinds}, **OURS}
     lines = ["# Errors", "", 'Every refusal is `{status: "error", data: null, error, code, details?}`.', ""]
     lines += ["| Status | Code | Means |", "|---|---|---|"]
     by_status = sorted(STATUS.items(), key=lambda item: (item[1], item[0]))
