@@ -27,6 +27,8 @@ from spotadapters.http.routes import (
     emergencies,
     health,
     machines,
+    operations,
+    overview,
     replicas,
     reports,
     sessions,
@@ -50,6 +52,8 @@ STREAM: Final = Endpoint(
 ENDPOINTS: Final = (
     # literal paths first: they win over ids of the same depth (http-api 6)
     *health.routes,
+    *overview.routes,
+    *operations.routes,
     *admin.routes,
     *agents.routes,
     *machines.routes,

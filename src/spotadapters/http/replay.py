@@ -94,7 +94,7 @@ def _joined(call: Call, uow: UnitOfWork, identity: Identity) -> Call:
         yield uow
 
     plane = control_plane(transactions=join, clock=call.clock, identity=identity, engine=call.plane.decisions.engine)
-    return evolve(call, plane=plane, transactions=join)
+    return evolve(call, plane=plane, transactions=join, apart=uow.savepoint)
 
 
 def _kept(answer: Answer, endpoint: Endpoint) -> bytes:

@@ -1,6 +1,7 @@
 """Endpoints as rows: number, method, path, who may call, and the function that answers."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 from attrs import field, frozen
@@ -12,6 +13,7 @@ from spotadapters.http.limits import Limits
 from spotadapters.http.metrics import Metrics
 from spotadapters.http.outage import Remembered
 from spotadapters.http.sessions import Door, Sessions
+from spotadapters.system.jobs import JobBoard
 from spotadapters.wire.asking import asked
 from spotadapters.wire.parsing import cleaned, decode, shaped
 from spotcore.builds import ABILITIES
@@ -35,6 +37,7 @@ class Server:
     name: str = "spotcore"
     engine_loaded: bool = False
     metrics: Metrics = field(factory=Metrics)
+    jobs: JobBoard = field(factory=JobBoard)
 
 
 @frozen(kw_only=True)
@@ -57,6 +60,7 @@ class Call:
     query: Mapping[str, str] = field(factory=dict)
     headers: Mapping[str, str] = field(factory=dict)
     is_urgent: bool = False
+    apart: Callable[[], AbstractContextManager[None]] = nullcontext  # what is refused inside is undone alone
     is_legacy: bool = False  # the caller gets the legacy shape; only what section 7 marks so may depend on it
 
     def asked(self, kind: type[T]) -> T:
