@@ -22,7 +22,7 @@ def retire(change: Change) -> None:
     if change.agent.life is not Life.LIVE:
         return
     modern = change.agent.abilities.modern
-    shown = change.aggregate.display_status
+    shown = change.aggregate.display_status()
     change.set_agent(life=Life.RETIRING, retiring_at=change.now)
     modes.apply(change, ALL_MODES_OFF)
     for command in change.aggregate.open_commands:

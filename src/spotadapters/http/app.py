@@ -16,14 +16,17 @@ from spotadapters.http import envelope
 from spotadapters.http.application import Application, Parts
 from spotadapters.http.auth import Access, Needs
 from spotadapters.http.errors import SERVER_ERROR_TEXT
+from spotadapters.http.live_stream import LiveStream, Surroundings
 from spotadapters.http.routes import (
     admin,
     agents,
     commands,
     decisions,
     emergencies,
+    events,
     health,
     machines,
+    notifications,
     replicas,
     reports,
 )
@@ -53,7 +56,10 @@ ENDPOINTS: Final = (
     *decisions.routes,
     *commands.routes,
     *reports.routes,
+    *notifications.routes,
+    *events.routes,
 )
+STREAMS: Final = (STREAM, *events.streams)
 
 
 def create_app(parts: Parts, *, lifespan: Lifespan | None = None) -> Starlette:
@@ -61,6 +67,7 @@ def create_app(parts: Parts, *, lifespan: Lifespan | None = None) -> Starlette:
     application = Application(parts)
     routes = [_route(one, _bound(application, one)) for one in ENDPOINTS]
     routes.append(_route(STREAM, _stream(application)))
+    routes += [_route(one, _live(application, one)) for one in events.streams]
     app = Starlette(
         routes=routes,
         lifespan=lifespan,
@@ -73,7 +80,7 @@ def create_app(parts: Parts, *, lifespan: Lifespan | None = None) -> Starlette:
 
 def _route(endpoint: Endpoint, serve: Callable[[Request], Awaitable[Response]]) -> Route:
     route = Route(endpoint.path, serve, methods=[endpoint.method])
-    if endpoint.waits and route.methods is not None:
+    if (endpoint.waits or endpoint in STREAMS) and route.methods is not None:
         route.methods.discard("HEAD")  # a hand-out whose body is thrown away would be leased to nobody
     return route
 
@@ -92,6 +99,21 @@ def _stream(application: Application) -> Callable[[Request], Awaitable[Response]
             return look
         parts, agent_id = application.parts, request.path_params["agent_id"]
         return CommandStream(look, parts.lanes, parts.hub, agent_id, {"X-Request-ID": _request_id(request)})
+
+    return serve
+
+
+def _live(application: Application, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    parts = application.parts
+
+    async def serve(request: Request) -> Response:
+        opened = await application.open_live(endpoint, request)
+        if isinstance(opened, Response):
+            return opened
+        shared = Surroundings(
+            hub=parts.live, lanes=parts.lanes, clock=parts.clock, feed=parts.reads.live if parts.reads else None
+        )
+        return LiveStream(opened, shared, {"X-Request-ID": _request_id(request)})
 
     return serve
 

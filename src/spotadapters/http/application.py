@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, Final
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -16,9 +16,13 @@ from spotadapters.http.auth import Needs, Principal, authenticate, bearer
 from spotadapters.http.envelope import Answer
 from spotadapters.http.errors import SERVER_ERROR_TEXT, STATUS, details_of, message_of
 from spotadapters.http.lanes import Lane, Lanes
+from spotadapters.http.live import LiveHub, Watcher
+from spotadapters.http.live_stream import Opened
 from spotadapters.http.outage import Outage, Remembered
+from spotadapters.http.refused import RefusedCredentials
 from spotadapters.http.replay import REPLAY_HEADER, RefusedAgain, replayed
 from spotadapters.http.routes.agents import degraded_heartbeat
+from spotadapters.http.routes.events import Connected
 from spotadapters.http.routing import Call, Endpoint, Server, dialect_of
 from spotadapters.http.waiting import MAX_WAIT_SECONDS, Hub, pause
 from spotcore.control_plane import ControlPlane
@@ -52,6 +56,7 @@ class Parts:
     identity: Identity
     lanes: Lanes
     hub: Hub
+    live: LiveHub = field(factory=LiveHub)
     server: Server
 
 
@@ -63,6 +68,7 @@ class Sent:
     status: int
     headers: Mapping[str, str]
     answer: Answer | None = None
+    refused: str | None = None  # the code of a refusal
 
 
 class Application:
@@ -73,6 +79,7 @@ class Application:
         self._touched: dict[ClientId, float] = {}
         self._outage = Outage()
         self._remembered = Remembered()
+        self._unwelcome = RefusedCredentials(parts.plane.notices, parts.lanes, parts.identity)
 
     async def serve(self, endpoint: Endpoint, request: Request) -> Response:
         """The response to a request that has been routed to ``endpoint``."""
@@ -91,7 +98,14 @@ class Application:
         return self._response(sent, request_id)
 
     async def _in_lane(self, endpoint: Endpoint, request: Request, body: bytes, request_id: str) -> Sent:
-        return await self.parts.lanes.run(lambda: self.answered(endpoint, request, body, request_id), endpoint.lane)
+        sent = await self.parts.lanes.run(lambda: self.answered(endpoint, request, body, request_id), endpoint.lane)
+        self._unwelcome.note(sent.refused, request, endpoint.number)
+        return sent
+
+    def _refused(self, refusal: SpotError, request: Request, endpoint: Endpoint, request_id: str) -> Response:
+        sent = self._refusal(refusal, request_id, endpoint)
+        self._unwelcome.note(sent.refused, request, endpoint.number)
+        return self._response(sent, request_id)
 
     async def _waited(self, endpoint: Endpoint, request: Request, body: bytes, request_id: str, seconds: float) -> Sent:
         """Long poll (Z18): an empty reply is held back until a command is queued or the time is over."""
@@ -164,13 +178,31 @@ class Application:
             agent_id, dialect = await self.parts.lanes.run(opened, endpoint.lane)
             self.parts.hub.open_stream(agent_id)
         except SpotError as refusal:
-            return self._response(self._refusal(refusal, request_id, endpoint), request_id)
+            return self._refused(refusal, request, endpoint, request_id)
 
         def look() -> HandedOut:
             call = self.call(endpoint, request, b"")
             return call.plane.commands.fetch(call.agent_caller(), agent_id, dialect)
 
         return look
+
+    async def open_live(self, endpoint: Endpoint, request: Request) -> "Response | Opened":
+        """A stream of live events (E90, E91), or the response that refuses it. It is counted: whoever gets it ends with
+        ``live.close``."""
+        request_id = envelope.request_id_of(request.headers.get("x-request-id"))
+
+        def judged() -> tuple[Principal, Connected]:
+            call = self.call(endpoint, request, b"")
+            return call.principal, endpoint.handler(call).data
+
+        try:
+            principal, connected = await self.parts.lanes.run(judged, endpoint.lane)
+            watcher = Watcher(client_id=connected.client_id, is_admin=principal.is_admin)
+            self.parts.live.open(watcher)
+        except SpotError as refusal:
+            return self._refused(refusal, request, endpoint, request_id)
+        last_event_id = request.headers.get("last-event-id", "").strip() or None
+        return Opened(watcher=watcher, connected=connected, judge=judged, last_event_id=last_event_id)
 
     def call(self, endpoint: Endpoint, request: Request, body: bytes) -> Call:
         """The request, authenticated. Raises the refusals of section 2."""
@@ -183,6 +215,7 @@ class Application:
             clock=parts.clock,
             server=parts.server,
             remembered=self._remembered,
+            live=parts.live,
             raw_body=body,
             path=request.path_params,
             query=request.query_params,
@@ -233,7 +266,7 @@ class Application:
         if endpoint.number == "E14" and status in (401, 403):
             extra["valid"] = False
         body = envelope.failure(refusal.code, message_of(refusal), details_of(refusal), extra)
-        return Sent(body=body, status=status, headers=headers)
+        return Sent(body=body, status=status, headers=headers, refused=refusal.code)
 
     @staticmethod
     def _response(sent: Sent, request_id: str) -> Response:

@@ -8,6 +8,7 @@ from attrs import field, frozen
 from spotadapters.http.auth import Access, Principal
 from spotadapters.http.envelope import Answer
 from spotadapters.http.lanes import Lane
+from spotadapters.http.live import LiveHub
 from spotadapters.http.outage import Remembered
 from spotadapters.wire.asking import asked
 from spotadapters.wire.parsing import cleaned, decode, shaped
@@ -44,6 +45,7 @@ class Call:
     clock: Clock
     server: Server
     remembered: Remembered
+    live: LiveHub = field(factory=LiveHub)
     raw_body: bytes = b""
     path: Mapping[str, str] = field(factory=dict)
     query: Mapping[str, str] = field(factory=dict)

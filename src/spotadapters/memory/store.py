@@ -59,7 +59,9 @@ class Tables:
     answers: dict[tuple[str, str], StoredAnswer] = field(factory=dict)
     last_sync: dict[ClientId, datetime] = field(factory=dict)
     alerts: dict[tuple[ClientId, str], Alert] = field(factory=dict)
-    reads: dict[tuple[ClientId | None, str], datetime] = field(factory=dict)  # reader (None: the operator), notification
+    reads: dict[tuple[ClientId | None, str], datetime] = field(
+        factory=dict
+    )  # reader (None: the operator), notification
 
 
 class MemoryStorage:

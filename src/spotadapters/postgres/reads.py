@@ -36,6 +36,14 @@ class Reader:
 class PostgresReads(Reader):
     """Lists that people look at."""
 
+    def __init__(self, connections: Connections, clock: Clock) -> None:
+        from spotadapters.postgres.live import LiveFeed  # both derive from Reader
+        from spotadapters.postgres.notices import NoticeReads
+
+        super().__init__(connections, clock)
+        self.live = LiveFeed(connections, clock)
+        self.notices = NoticeReads(connections, clock)
+
     def agents_of_client(self, client_id: ClientId) -> Sequence[Mapping[str, Any]]:
         """Live agents, most recently heard first, with their primary and display status (E22)."""
         rows = self._rows("read_agents_of_client", {"client_id": client_id})

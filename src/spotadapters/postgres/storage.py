@@ -43,9 +43,7 @@ KEPT = timedelta(days=8)  # terminal rows that still travel with their aggregate
 class PostgresStorage:
     """``Transactions`` and ``Credentials`` on one pair of pools."""
 
-    def __init__(
-        self, connections: Connections, clock: Clock, on_events: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, connections: Connections, clock: Clock, on_events: Callable[[], None] = lambda: None) -> None:
         """``on_events`` is called after each commit of something that is to be relayed (GR-10); it must not wait."""
         self._connections = connections
         self._clock = clock

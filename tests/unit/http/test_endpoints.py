@@ -3,7 +3,7 @@
 import pytest
 from starlette.routing import Match
 
-from spotadapters.http.app import ENDPOINTS, STREAM
+from spotadapters.http.app import ENDPOINTS, STREAMS
 from spotadapters.http.auth import Needs
 from spotadapters.http.lanes import Lane
 from spotadapters.http.routing import Endpoint
@@ -65,6 +65,14 @@ INDEX = {  # number: method, path, who, mirrored
     "E74": ("POST", f"{A}/pricing-report", "C", True),
     "E75": ("POST", f"{A}/switch-report", "C", True),
     "E76": ("POST", f"{A}/cleanup-report", "C", True),
+    "E82": ("GET", f"{C}/pricing-alerts", "C/A", False),
+    "E83": ("POST", f"{C}/pricing-alerts", "C/A", False),
+    "E87": ("GET", "/api/notifications", "C/A", False),
+    "E88": ("POST", "/api/notifications/{notification_id}/mark-read", "C/A", False),
+    "E89": ("POST", "/api/notifications/mark-all-read", "C/A", False),
+    "E90": ("GET", "/api/events/stream", "C/A", False),
+    "E91": ("GET", "/api/events/stream/{client_id}", "C/A", False),
+    "E92": ("GET", "/api/events/stats", "A", False),
     "E103": ("GET", f"{A}/commands/stream", "C", False),
 }
 WINDING_DOWN = {"E17", "E41", "E43", "E49", "E55", "E56", "E69", "E71", "E72"}  # Z25
@@ -74,7 +82,7 @@ SUSPENDED = WINDING_DOWN | {  # Z26, and the stream, which hands out what E69 an
 }  # fmt: skip
 IDEMPOTENT = {"E10", "E12", "E34", "E38", "E39", "E45", "E46", "E47", "E61", "E83", "E96"}  # 2.5
 URGENT = {"E51", "E52", "E53", "E56", "E58", "E59"}
-ALL = (*ENDPOINTS, STREAM)
+ALL = (*ENDPOINTS, *STREAMS)
 
 
 def numbers(rows: "list[Endpoint]") -> set[str]:

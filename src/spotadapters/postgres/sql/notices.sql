@@ -56,9 +56,8 @@ select jsonb_build_object(
         order by at desc, notification_id limit %(limit)s) t)
 )::text;
 
--- name: live_relay
-with published as (select publish_outbox(%(now)s, %(limit)s))
-select 1 from published;
+-- name: live_publish
+select publish_outbox(%(now)s, %(limit)s);
 
 -- name: live_position
 select position from live_feed;
@@ -74,17 +73,18 @@ select jsonb_build_object(
 from outbox o
 join audit_events e on e.event_id = o.event_id
 left join clients c on c.client_id = o.client_id
-where o.position > %(after)s and o.delivered_at >= %(since)s
+where o.position > %(after)s and (%(since)s::timestamptz is null or o.delivered_at >= %(since)s)
   and (%(scope)s::text is null or o.client_id is null or o.client_id = %(scope)s)
   and (c.status is distinct from 'deleted' or e.kind = 'client_deleted')
 order by o.position limit %(limit)s;
 
 -- name: live_missed
 select exists (select 1 from outbox o
-               where o.position > %(after)s and o.delivered_at < %(since)s
+               where (o.position > %(seen)s or (o.position = %(seen)s and exists (
+                          select 1 from notifications n where n.notification_id = o.event_id)))
+                 and o.delivered_at < %(since)s
                  and (%(scope)s::text is null or o.client_id is null or o.client_id = %(scope)s))
-    or %(after)s > f.position + 1
-    or %(after)s + 2 < coalesce((select min(position) from outbox where position is not null), f.position + 2)
+    or %(row)s + 2 < coalesce((select min(position) from outbox where position is not null), f.position + 2)
 from live_feed f;
 
 -- name: live_prune
