@@ -104,6 +104,11 @@ class LiveHub:
         self._listeners.setdefault(client_id, set()).add(listener)
         return listener
 
+    @property
+    def listeners(self) -> tuple[Listener, ...]:
+        """Everybody who listens."""
+        return tuple(listener for group in self._listeners.values() for listener in group)
+
     def forget(self, listener: Listener) -> None:
         """The listener has gone."""
         known = self._listeners.get(listener.client_id)
@@ -143,13 +148,10 @@ class LiveHub:
         self.position = events[-1].position + 1
 
     def _lost(self, at: datetime) -> None:
-        for listener in self._everybody():
+        for listener in self.listeners:
             listener.push(frame_of(RESYNC, {}, at), at)
 
     def _concerned(self, client_id: str | None) -> tuple[Listener, ...]:
         if client_id is None:
-            return self._everybody()
+            return self.listeners
         return (*self._listeners.get(client_id, ()), *self._listeners.get(None, ()))
-
-    def _everybody(self) -> tuple[Listener, ...]:
-        return tuple(listener for group in self._listeners.values() for listener in group)
