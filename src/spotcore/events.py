@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final
 
@@ -449,4 +450,6 @@ def _shown(value: Any) -> str:
         return "unknown"
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S UTC")
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
     return str(value)

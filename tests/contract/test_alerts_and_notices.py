@@ -1,17 +1,23 @@
 """Price alerts (E82, E83) and what people have read (NT-2), on either storage."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from spotcore.alerts import Alert, AlertType
+from spotcore.control_plane import control_plane
 from spotcore.errors import NotFound, ValidationFailed
 from spotcore.ids import AgentId, ClientId
+from spotcore.ports.storage import UnitOfWork
 from spotcore.service.alerts import AlertRequest
 from spotcore.service.kernel import Caller
-from tests.support.world import TYPE, ZONES, World
+from spotcore.service.prices import PriceItem, PriceSheet
+from tests.support.world import TYPE, ZONES, CountingIdentity, World
 
-A, B, C = (f"{TYPE}.{az}" for az in ZONES)
+A, B, _ = (f"{TYPE}.{az}" for az in ZONES)
 
 
 def told(world: World, client_id: ClientId | None = None) -> int:
@@ -102,6 +108,31 @@ def test_an_alert_is_set_off_by_its_own_clients_reports_alone_nt2(world: World, 
     world.plane.alerts.add(Caller(client_id=other), AlertRequest(threshold=Decimal("0.03")))
     world.report_prices(agent_id, {ZONES[0]: "0.02"})
     assert told(world, other) == told(world) == 0
+
+
+class NeverAsked:
+    """A transaction in which nobody may turn to the alerts."""
+
+    def __init__(self, uow: UnitOfWork) -> None:
+        self._uow = uow
+
+    def __getattr__(self, name: str) -> Any:
+        assert name not in ("alerts", "audit")
+        return getattr(self._uow, name)
+
+
+def test_a_report_that_crosses_nothing_turns_to_no_alert(world: World, agent_id: AgentId) -> None:
+    watch(world, "0.0001")
+    watch(world, pool_id=B)
+
+    @contextmanager
+    def transactions(*, urgent: bool = False) -> Iterator[Any]:
+        with world.transactions(urgent=urgent) as uow:
+            yield NeverAsked(uow)
+
+    plane = control_plane(transactions=transactions, clock=world.clock, identity=CountingIdentity())
+    sheet = PriceSheet(spot=(PriceItem(pool=A, price=Decimal("0.02")),))
+    assert plane.prices.report(world.agent_caller, agent_id, sheet).inserted == 1
 
 
 def test_of_two_that_cross_at_once_one_gets_the_alert(world: World) -> None:
