@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from starlette.types import Message
 
 from spotadapters.http.live import QUEUE
 from spotadapters.postgres.live import KEPT, PAGE, REPLAY, LiveFeed
@@ -28,17 +29,19 @@ Heard = list[tuple[str, dict[str, Any]]]
 class Ear:
     """An open stream that remembers what it heard. Use it inside ``asyncio.run``."""
 
-    def __init__(self, site: Site, token: str, path: str = PATH, last: int | str | None = None) -> None:
+    def __init__(
+        self, site: Site, token: str, path: str = PATH, last: int | str | None = None, kind: type[Exchange] = Exchange
+    ) -> None:
         site.live.attach()
         self._site = site
         headers = {"last-event-id": str(last)} if last is not None else None
-        self._exchange = Exchange(site.app, "GET", path, token, headers=headers).body()
+        self.exchange = kind(site.app, "GET", path, token, headers=headers).body()
 
     async def begin(self) -> dict[str, str]:
         """``CONNECTED``, once it listens."""
-        status, _ = await self._exchange.head()
+        status, _ = await self.exchange.head()
         assert status == 200
-        connected = await self._exchange.frame()
+        connected = await self.exchange.frame()
         assert connected["event"] == "CONNECTED"
         return connected
 
@@ -51,9 +54,9 @@ class Ear:
         self._site.live.lost(datetime(2000, 1, 1, tzinfo=UTC))
         found = []
         while True:
-            frame = await self._exchange.frame()
+            frame = await self.exchange.frame()
             if "2000-01-01" in frame["data"]:
-                await self._exchange.hang_up().ended()
+                await self.exchange.hang_up().ended()
                 return found
             found.append(frame)
 
@@ -428,31 +431,45 @@ def test_an_id_that_nobody_was_given_means_reload(site: Site, agent: V4c, last: 
 # ---- a reader that does not read
 
 
+class Stalled(Exchange):
+    """A caller whose connection takes nothing while it is told not to."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        self.flows = asyncio.Event()
+        self.flows.set()
+        super().__init__(*args, **more)
+
+    async def _send(self, message: Message) -> None:
+        await self.flows.wait()
+        await super()._send(message)
+
+
 def test_a_slow_reader_gets_a_resync_in_place_of_what_it_missed_and_others_get_all_nt4(site: Site, agent: V4c) -> None:
-    async def main() -> tuple[list[dict[str, str]], list[dict[str, str]], int]:
+    async def main() -> tuple[list[dict[str, str]], list[dict[str, str]]]:
         site.live.attach()
         await asyncio.to_thread(site.relay.step)
         await asyncio.sleep(0)
-        quick = Ear(site, agent.tenant.token)
+        quick, slow = Ear(site, agent.tenant.token), Ear(site, agent.tenant.token, kind=Stalled)
         await quick.begin()
-        slow = site.live.listen(agent.tenant.client_id)  # a stream whose connection takes nothing
+        await slow.begin()
+        assert isinstance(slow.exchange, Stalled)
+        slow.exchange.flows.clear()
         for _ in range(QUEUE):
             await asyncio.to_thread(flaps, site, agent, 1)
             await asyncio.to_thread(site.relay.step)
-        frames = []
-        while (frame := slow.pop()) is not None:
-            frames.append({"event": frame.name, "id": str(frame.id), "data": frame.data})
-        site.live.forget(slow)
-        return frames, await quick.rest(), LiveFeed(site.connections, site.clock).position()
+            await asyncio.sleep(0.001)  # the quick one reads on
+        slow.exchange.flows.set()
+        return await slow.rest(), await quick.rest()
 
-    late, all_of_it, place = asyncio.run(main())
+    late, all_of_it = asyncio.run(main())
     assert len(all_of_it) == 4 * QUEUE
-    assert (late[0]["event"], len(late) <= QUEUE) == ("RESYNC", True)
-    assert "RESYNC" not in {one["event"] for one in late[1:]}
-    cut = all_of_it.index(late[1]) if len(late) > 1 else len(all_of_it)
-    assert late[1:] == all_of_it[cut:]
-    assert late[0]["id"] == all_of_it[cut - 1]["id"]  # whoever resumes from the RESYNC loses nothing
-    assert int(all_of_it[-1]["id"]) == place + 1
+    assert "RESYNC" not in {one["event"] for one in all_of_it}
+    resync = next(number for number, one in enumerate(late) if one["event"] == "RESYNC")
+    assert late[:resync] == all_of_it[:resync]  # what was on its way already
+    assert 0 < len(late) <= QUEUE + 1
+    after = [one["id"] for one in late[resync + 1 :]]
+    expected = [one["id"] for one in all_of_it if int(one["id"]) > int(late[resync]["id"])]
+    assert after == expected  # whoever resumes from the RESYNC loses nothing more
 
 
 # ---- places

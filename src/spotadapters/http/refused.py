@@ -47,6 +47,11 @@ class RefusedCredentials:
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
 
+    @property
+    def is_writing(self) -> bool:
+        """True while a note has not been stored yet."""
+        return bool(self._writing)
+
     def _source(self, request: Request) -> str:
         source = request.client.host if request.client is not None else "unknown"
         if source in self._noted:
