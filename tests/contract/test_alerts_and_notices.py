@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from spotadapters.postgres import storage
 from spotcore.alerts import Alert, AlertType
 from spotcore.control_plane import control_plane
 from spotcore.errors import NotFound, ValidationFailed
@@ -158,6 +159,13 @@ def test_marking_all_counts_what_became_read_and_is_repeatable_e89(world: World)
     agents(world, 3)
     assert world.plane.notices.mark_all_read(world.client_id) == 3
     assert world.plane.notices.mark_all_read(world.client_id) == 0
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5])
+def test_marking_very_many_goes_in_steps_e89(world: World, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr(storage, "MARKED_AT_ONCE", 2)
+    agents(world, count)
+    assert world.plane.notices.mark_all_read(world.client_id) == count
 
 
 def test_marking_all_touches_nobody_elses_notifications_nt2(world: World) -> None:

@@ -38,6 +38,7 @@ from spotcore.replicas import Replica
 from spotcore.switches import PrimaryPeriod, Switch
 
 KEPT = timedelta(days=8)  # terminal rows that still travel with their aggregate
+MARKED_AT_ONCE = 20_000  # notifications; a statement may take 4 s
 
 
 class PostgresStorage:
@@ -577,6 +578,11 @@ class PostgresNotices:
         return bool(row and row[0])
 
     def mark_all_read(self, reader: ClientId | None, now: datetime, *, of: ClientId | None = None) -> int:
-        values = {"reader": reader or "", "scope": reader or of, "now": now}
-        row = self._connection.execute(query("notice_mark_all_read"), values).fetchone()
-        return int(row[0]) if row else 0
+        values = {"reader": reader or "", "scope": reader or of, "now": now, "limit": MARKED_AT_ONCE}
+        marked = 0
+        while True:
+            row = self._connection.execute(query("notice_mark_all_read"), values).fetchone()
+            count = int(row[0]) if row else 0
+            marked += count
+            if count < MARKED_AT_ONCE:
+                return marked

@@ -20,7 +20,8 @@ returning a.alert_id;
 with seen as (
     select n.notification_id from notifications n left join clients c on c.client_id = n.client_id
     where n.notification_id = %(notification_id)s
-      and (n.client_id is null or (c.status <> 'deleted' and coalesce(%(scope)s, n.client_id) = n.client_id))
+      and (%(scope)s::text is null or n.client_id = %(scope)s or n.client_id is null)
+      and (n.client_id is null or c.status <> 'deleted')
 ), put as (
     insert into notification_reads (client_id, notification_id, read_at)
     select %(reader)s, notification_id, %(now)s from seen
@@ -33,21 +34,24 @@ with put as (
     insert into notification_reads (client_id, notification_id, read_at)
     select %(reader)s, n.notification_id, %(now)s
     from notifications n left join clients c on c.client_id = n.client_id
-    where (n.client_id is null or (c.status <> 'deleted' and coalesce(%(scope)s, n.client_id) = n.client_id))
+    where (%(scope)s::text is null or n.client_id = %(scope)s or n.client_id is null)
+      and (n.client_id is null or c.status <> 'deleted')
       and not exists (select 1 from notification_reads r
                       where r.client_id = %(reader)s and r.notification_id = n.notification_id)
+    limit %(limit)s
     on conflict do nothing
     returning 1
 )
 select count(*) from put;
 
 -- name: read_notifications
-with visible as (
+with visible as not materialized (
     select n.notification_id, n.client_id, n.severity, n.message, n.at, r.notification_id is not null as is_read
     from notifications n
     left join clients c on c.client_id = n.client_id
     left join notification_reads r on r.client_id = %(reader)s and r.notification_id = n.notification_id
-    where n.client_id is null or (c.status <> 'deleted' and coalesce(%(scope)s, n.client_id) = n.client_id)
+    where (%(scope)s::text is null or n.client_id = %(scope)s or n.client_id is null)
+      and (n.client_id is null or c.status <> 'deleted')
 )
 select jsonb_build_object(
     'unread', (select count(*) from visible where not is_read),
