@@ -34,6 +34,7 @@ def path_of(template: str, agent_id: str = "00000000-0000-4000-8000-000000000000
         "instance_id": "i-0none",
         "replica_id": "none",
         "command_id": "none",
+        "notification_id": "none",
     }
     return template.format(**names)
 
