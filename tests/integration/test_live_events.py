@@ -342,6 +342,35 @@ def test_nobody_hears_of_a_deleted_client_e11(site: Site, agent: V4c) -> None:
     assert heard(site, ADMIN_TOKEN, act) == []
 
 
+@pytest.mark.parametrize("act", ["rotate", "delete", "suspend"])
+def test_a_stream_ends_when_its_client_loses_access_z4(site: Site, agent: V4c, act: str) -> None:
+    async def main() -> list[dict[str, str]]:
+        site.live.attach()
+        await asyncio.to_thread(site.relay.step)
+        ear = Ear(site, agent.tenant.token)
+        await ear.begin()
+        await asyncio.to_thread(agent.stop)
+        await asyncio.to_thread(site.relay.step)
+        heard = [await ear.exchange.frame(), await ear.exchange.frame()]
+        await asyncio.to_thread(getattr(site.plane.clients, act), ClientId(agent.tenant.client_id))
+        await asyncio.to_thread(site.relay.step)
+        assert (await ear.exchange.next())["body"] == b""
+        await ear.exchange.ended()
+        return heard
+
+    assert [one["event"] for one in asyncio.run(main())] == ["AGENT_STATUS_CHANGED", "NOTIFICATION"]
+    assert site.live.connections() == {}
+    refused = agent.tenant.get(PATH)
+    assert refused.status == (403 if act == "suspend" else 401)
+
+
+def test_a_frame_is_one_line_whatever_a_message_holds(site: Site) -> None:
+    odd = "a\u2028b\u0085c\u2029d"
+    frames = heard(site, ADMIN_TOKEN, lambda: site.plane.clients.create(odd))
+    (told,) = [json.loads(one["data"])["data"] for one in frames]
+    assert told["message"] == f"Client {odd} created"
+
+
 # ---- resuming
 
 

@@ -43,13 +43,13 @@ class Frame:
 
 def frame_of(name: str, data: Any, at: datetime, *, frame_id: int | None = None, client_id: str | None = None) -> Frame:
     """A frame with its payload and time."""
-    text = encode({"data": data, "timestamp": at}).decode()
+    text = encode({"data": data, "timestamp": at}, escaped=True).decode()
     return Frame(name=name, data=text, id=frame_id, client_id=client_id)
 
 
 def flat_frame(name: str, data: Mapping[str, Any], *, frame_id: int | None = None) -> Frame:
     """``CONNECTED`` and ``HEARTBEAT`` carry a flat object."""
-    return Frame(name=name, data=encode(data).decode(), id=frame_id)
+    return Frame(name=name, data=encode(data, escaped=True).decode(), id=frame_id)
 
 
 def _machine(event: Published) -> str | None:

@@ -29,6 +29,7 @@ create table live_feed (
 );
 insert into live_feed (position) values (0);
 
+delete from outbox;  -- from before there was a relay: news to nobody
 alter table outbox add column position bigint;
 create unique index outbox_by_position on outbox (position) where position is not null;
 
