@@ -195,7 +195,7 @@ def test_a_launch_that_a_user_asked_for_e38_e40(site: Site, modern: V5, role: st
     }  # fmt: skip
     running = {
         "instance_id": machine, "status": "running", "launch_duration_seconds": 41, "instance_type": "t3.medium",
-        "final_status": "running_replica", "az": "us-east-1b",
+        "final_status": f"running_{role}", "az": "us-east-1b",
     }  # fmt: skip
     executed = {
         "command_id": command["id"], "command_type": "LAUNCH_INSTANCE", "status": "completed",
@@ -245,6 +245,21 @@ def test_a_classic_agents_machine_ends_without_a_command(site: Site, agent: V4c)
     assert ("INSTANCE_TERMINATING", {"instance_id": machine, "status": "terminating", "command_id": None}) in payloads(
         frames
     )
+
+
+@pytest.mark.parametrize(("demote", "becomes"), [(False, "zombie"), (True, "running_replica")])
+def test_a_promotion_by_a_user_moves_both_machines_once_e46(site: Site, agent: V4c, demote: bool, becomes: str) -> None:
+    tenant, machine = agent.tenant, site.new_machine()
+    tenant.post(f"/api/client/agents/{agent.agent_id}/config", {"manualReplicaEnabled": True})
+    (entry,) = agent.to_launch()
+    agent.launch_replica(entry, machine)
+    promote = f"/replicas/{entry['id']}/promote"
+    frames = heard(site, tenant.token, lambda: agent.post(promote, {"demote_old_primary": demote}))
+    moved = [data for name, data in payloads(frames) if name == "INSTANCE_STATE_CHANGED"]
+    assert moved == [
+        {"instance_id": agent.machine, "old_status": "running_primary", "new_status": becomes},
+        {"instance_id": machine, "old_status": "running_replica", "new_status": "running_primary"},
+    ]
 
 
 def test_an_emergency_is_told_step_by_step_em(site: Site, agent: V4c) -> None:
