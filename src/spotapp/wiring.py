@@ -10,10 +10,12 @@ from attrs import frozen
 
 from spotadapters.http.application import Parts
 from spotadapters.http.lanes import PULSE_THREADS, Lanes
+from spotadapters.http.live import LiveHub
 from spotadapters.http.metrics import Metrics
 from spotadapters.http.routing import Server
 from spotadapters.http.waiting import Hub
-from spotadapters.postgres.listen import CommandListener
+from spotadapters.postgres.listen import COMMANDS, EVENTS, Listener
+from spotadapters.postgres.live import LiveFeed, LiveRelay
 from spotadapters.postgres.pool import Connections
 from spotadapters.postgres.reads import PostgresReads
 from spotadapters.postgres.storage import PostgresStorage
@@ -36,7 +38,8 @@ class Wiring:
     identity: SecureIdentity
     connections: Connections
     parts: Parts
-    listener: CommandListener
+    listener: Listener
+    relay: LiveRelay
     ticker: Ticker
 
 
@@ -86,9 +89,17 @@ def open_wiring(
     lanes = Lanes(ordinary=settings.threads, pulse=PULSE_THREADS, urgent=settings.urgent_threads)
     size = settings.threads + PULSE_THREADS + 2  # a thread never waits for a connection; two are the ticker's
     with Connections(database_url, size=size, reserve=settings.urgent_threads + 1) as connections:
-        storage = PostgresStorage(connections, clock)
+        live = LiveHub()
+        relay = LiveRelay(LiveFeed(connections, clock), live, clock)
+        storage = PostgresStorage(connections, clock, relay.wake)
         plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity)
-        listener = CommandListener(database_url, hub.wake, hub.wake_all)
+
+        def look_again() -> None:
+            hub.wake_all()
+            relay.wake()
+
+        channels = {COMMANDS: hub.wake, EVENTS: lambda _: relay.wake()}
+        listener = Listener(database_url, channels, look_again)
         try:
             yield Wiring(
                 settings=settings,
@@ -97,6 +108,7 @@ def open_wiring(
                 identity=identity,
                 connections=connections,
                 listener=listener,
+                relay=relay,
                 ticker=Ticker(plane, clock, board, tick_seconds=tick_seconds),
                 parts=Parts(
                     plane=plane,
@@ -107,6 +119,7 @@ def open_wiring(
                     identity=identity,
                     lanes=lanes,
                     hub=hub,
+                    live=live,
                     server=Server(version=package_version(), metrics=_metrics(connections, hub), jobs=board),
                     dashboard=settings.dashboard_dir,
                 ),

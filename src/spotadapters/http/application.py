@@ -18,9 +18,13 @@ from spotadapters.http.envelope import Answer
 from spotadapters.http.errors import SERVER_ERROR_TEXT, STATUS, details_of, message_of
 from spotadapters.http.lanes import Lane, Lanes
 from spotadapters.http.limits import NEVER, Limits
+from spotadapters.http.live import LiveHub, Watcher
+from spotadapters.http.live_stream import Opened
 from spotadapters.http.outage import Outage, Remembered
+from spotadapters.http.refused import RefusedCredentials
 from spotadapters.http.replay import REPLAY_HEADER, RefusedAgain, replayed
 from spotadapters.http.routes.agents import degraded_heartbeat
+from spotadapters.http.routes.events import Connected
 from spotadapters.http.routing import Call, Endpoint, Server, dialect_of
 from spotadapters.http.sessions import COOKIE, Door, Sessions, check_origin
 from spotadapters.http.waiting import MAX_WAIT_SECONDS, Hub, pause
@@ -57,6 +61,7 @@ class Parts:
     identity: Identity
     lanes: Lanes
     hub: Hub
+    live: LiveHub = field(factory=LiveHub)
     server: Server
     limits: Limits = field(factory=Limits)
     dashboard: Path | None = None  # a folder with a built dashboard
@@ -70,6 +75,7 @@ class Sent:
     status: int
     headers: Mapping[str, str]
     answer: Answer | None = None
+    refused: str | None = None  # the code of a refusal
 
 
 class Application:
@@ -81,6 +87,7 @@ class Application:
         self._outage = Outage()
         self._remembered = Remembered()
         self.sessions = Sessions(parts.credentials, parts.identity, parts.clock)
+        self._unwelcome = RefusedCredentials(parts.plane.notices, parts.lanes, parts.identity)
 
     async def serve(self, endpoint: Endpoint, request: Request) -> Response:
         """The response to a request that has been routed to ``endpoint``."""
@@ -105,7 +112,14 @@ class Application:
         return self._response(sent, request_id)
 
     async def _in_lane(self, endpoint: Endpoint, request: Request, body: bytes, request_id: str) -> Sent:
-        return await self.parts.lanes.run(lambda: self.answered(endpoint, request, body, request_id), endpoint.lane)
+        sent = await self.parts.lanes.run(lambda: self.answered(endpoint, request, body, request_id), endpoint.lane)
+        self._unwelcome.note(sent.refused, request, endpoint.number)
+        return sent
+
+    def _refused(self, refusal: SpotError, request: Request, endpoint: Endpoint, request_id: str) -> Response:
+        sent = self._refusal(refusal, request_id, endpoint)
+        self._unwelcome.note(sent.refused, request, endpoint.number)
+        return self._response(sent, request_id)
 
     async def _waited(self, endpoint: Endpoint, request: Request, body: bytes, request_id: str, seconds: float) -> Sent:
         """Long poll (Z18): an empty reply is held back until a command is queued or the time is over."""
@@ -182,13 +196,31 @@ class Application:
             agent_id, dialect = await self.parts.lanes.run(opened, endpoint.lane)
             self.parts.hub.open_stream(agent_id)
         except SpotError as refusal:
-            return self._response(self._refusal(refusal, request_id, endpoint), request_id)
+            return self._refused(refusal, request, endpoint, request_id)
 
         def look() -> HandedOut:
             call = self.call(endpoint, request, b"")
             return call.plane.commands.fetch(call.agent_caller(), agent_id, dialect)
 
         return look
+
+    async def open_live(self, endpoint: Endpoint, request: Request) -> "Response | Opened":
+        """A stream of live events (E90, E91), or the response that refuses it. It is counted: whoever gets it ends with
+        ``live.close``."""
+        request_id = envelope.request_id_of(request.headers.get("x-request-id"))
+
+        def judged() -> tuple[Principal, Connected]:
+            call = self.call(endpoint, request, b"")
+            return call.principal, endpoint.handler(call).data
+
+        try:
+            principal, connected = await self.parts.lanes.run(judged, endpoint.lane)
+            watcher = Watcher(client_id=connected.client_id, is_admin=principal.is_admin)
+            self.parts.live.open(watcher)
+        except SpotError as refusal:
+            return self._refused(refusal, request, endpoint, request_id)
+        last_event_id = request.headers.get("last-event-id", "").strip() or None
+        return Opened(watcher=watcher, connected=connected, judge=judged, last_event_id=last_event_id)
 
     def call(self, endpoint: Endpoint, request: Request, body: bytes) -> Call:
         """The request, authenticated and within its rate limits. Raises the refusals of section 2."""
@@ -207,6 +239,7 @@ class Application:
             limits=parts.limits,
             door=Door.of(request.url.scheme, headers, address),
             cookie=request.cookies.get(COOKIE),
+            live=parts.live,
             raw_body=body,
             path=request.path_params,
             query=request.query_params,
@@ -283,7 +316,7 @@ class Application:
         if endpoint.number == "E14" and status in (401, 403):
             extra["valid"] = False
         body = envelope.failure(refusal.code, message_of(refusal), details_of(refusal), extra)
-        return Sent(body=body, status=status, headers=headers)
+        return Sent(body=body, status=status, headers=headers, refused=refusal.code)
 
     @staticmethod
     def _response(sent: Sent, request_id: str) -> Response:

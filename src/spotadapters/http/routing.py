@@ -10,6 +10,7 @@ from spotadapters.http.auth import Access, Principal
 from spotadapters.http.envelope import Answer
 from spotadapters.http.lanes import Lane
 from spotadapters.http.limits import Limits
+from spotadapters.http.live import LiveHub
 from spotadapters.http.metrics import Metrics
 from spotadapters.http.outage import Remembered
 from spotadapters.http.sessions import Door, Sessions
@@ -27,6 +28,7 @@ from spotcore.service.kernel import Caller
 
 T = TypeVar("T")
 MAX_ID = 128
+STREAM_TYPE = "text/event-stream"
 
 
 @frozen(kw_only=True)
@@ -55,6 +57,7 @@ class Call:
     limits: Limits
     door: Door = Door()
     cookie: str | None = None  # the secret of a dashboard session
+    live: LiveHub = field(factory=LiveHub)
     raw_body: bytes = b""
     path: Mapping[str, str] = field(factory=dict)
     query: Mapping[str, str] = field(factory=dict)

@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from spotadapters.http.app import create_app
 from spotadapters.http.application import Parts
 from spotadapters.http.lanes import Lanes
+from spotadapters.http.live import LiveHub
 from spotadapters.http.routing import Server
 from spotadapters.http.waiting import Hub
 from spotadapters.memory import MemoryStorage
@@ -82,6 +83,7 @@ class Frame:
     clock: FakeClock
     hub: Hub
     lanes: Lanes
+    live: LiveHub
 
     def client(self, name: str = "Acme") -> tuple[str, str]:
         """A client's id and token."""
@@ -116,12 +118,12 @@ def a_frame(dashboard: Path | None = None) -> Iterator[Frame]:
                 token_hash=identity.hash_token(ADMIN), hint=ADMIN[-4:], sealed=None, client_id=None, created_at=START
             )
         )
-    lanes = Lanes(ordinary=4, pulse=2, urgent=2)
+    lanes, live = Lanes(ordinary=4, pulse=2, urgent=2), LiveHub()
     parts = Parts(
         plane=plane, transactions=storage.transactions, credentials=storage, reads=None, clock=clock, identity=identity,
-        lanes=lanes, hub=hub, server=Server(version="test"), dashboard=dashboard,
+        lanes=lanes, hub=hub, live=live, server=Server(version="test"), dashboard=dashboard,
     )  # fmt: skip
     app = create_app(parts)
     with TestClient(app, raise_server_exceptions=False) as http:
-        yield Frame(app=app, http=http, plane=plane, storage=storage, clock=clock, hub=hub, lanes=lanes)
+        yield Frame(app=app, http=http, plane=plane, storage=storage, clock=clock, hub=hub, lanes=lanes, live=live)
     lanes.close()

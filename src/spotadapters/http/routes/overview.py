@@ -51,7 +51,7 @@ def by_trigger(counts: Mapping[str, int]) -> dict[str, int]:
 
 def stats(call: Call) -> Answer:
     """E03."""
-    row = call.reads.row("admin_stats", dict)
+    row = call.reads.one("admin_stats", dict)
     switches = by_trigger(row.pop("switches"))
     loaded = call.server.engine_loaded
     return Answer(
@@ -288,7 +288,7 @@ def system_health(call: Call) -> Answer:
             connection_pool=f"{used}/{size}",
             timestamp=call.clock.now(),
             uptime_seconds=uptime_seconds(),
-            agents=call.reads.row("agents_by_link", AgentCounts),
+            agents=call.reads.one("agents_by_link", AgentCounts),
             background_jobs=Jobs(enabled=bool(jobs), running=board.running, jobs=jobs),
             model_status=ModelState(loaded=False, name="None", version="N/A", files_uploaded=0),
             decision_engine_status=EngineState(loaded=loaded, type="None", version="N/A", files_uploaded=0),
