@@ -11,6 +11,7 @@ from spotcore.service.decisions import Decisions
 from spotcore.service.emergency import Emergency
 from spotcore.service.kernel import Kernel
 from spotcore.service.machines import Machines
+from spotcore.service.models import Library, Models
 from spotcore.service.prices import Prices
 from spotcore.service.replicas import Replicas
 from spotcore.service.upkeep import Upkeep
@@ -29,12 +30,19 @@ class ControlPlane:
     decisions: Decisions
     prices: Prices
     upkeep: Upkeep
+    models: Models
 
 
 def control_plane(
-    *, transactions: Transactions, clock: Clock, identity: Identity, engine: Engine | None = None
+    *,
+    transactions: Transactions,
+    clock: Clock,
+    identity: Identity,
+    engine: Engine | None = None,
+    library: Library | None = None,
 ) -> ControlPlane:
-    """A control plane over the given collaborators; without an ``engine`` the built-in rules decide (Z35)."""
+    """A control plane over the given collaborators; without an ``engine`` the built-in rules decide (Z35), without a
+    ``library`` no models come in."""
     kernel = Kernel(transactions=transactions, clock=clock, identity=identity)
     return ControlPlane(
         clients=Clients(kernel),
@@ -46,4 +54,5 @@ def control_plane(
         decisions=Decisions(kernel, engine),
         prices=Prices(kernel),
         upkeep=Upkeep(kernel),
+        models=Models(kernel, library),
     )
