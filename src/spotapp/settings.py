@@ -36,6 +36,7 @@ class Settings:
     threads: int = 4
     urgent_threads: int = 4
     log_level: str = "info"
+    uploads: bool = False  # models and engine parameters over HTTP (E63, E64)
     dashboard_dir: Path | None = None  # a built dashboard: a folder with index.html
 
 
@@ -117,6 +118,7 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "threads": ("SPOTCORE_THREADS", _whole(2, 256)),
     "urgent_threads": ("SPOTCORE_URGENT_THREADS", _whole(1, 128)),
     "log_level": ("SPOTCORE_LOG_LEVEL", _level),
+    "uploads": ("SPOTCORE_UPLOADS", _switch),
     "dashboard_dir": ("SPOTCORE_DASHBOARD_DIR", _dashboard),
 }
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from attrs import frozen
 
+from spotadapters.files.blobs import FileBlobs
 from spotadapters.http.application import Parts
 from spotadapters.http.lanes import PULSE_THREADS, Lanes
 from spotadapters.http.metrics import Metrics
 from spotadapters.http.routing import Server
 from spotadapters.http.waiting import Hub
+from spotadapters.modelcheck import ProcessValidator
 from spotadapters.postgres.listen import CommandListener
 from spotadapters.postgres.pool import Connections
 from spotadapters.postgres.reads import PostgresReads
@@ -23,6 +25,7 @@ from spotapp.settings import Settings
 from spotapp.ticker import TICK_SECONDS, Ticker
 from spotcore.control_plane import ControlPlane, control_plane
 from spotcore.ports.world import Clock
+from spotcore.service.models import Library
 
 
 @frozen(kw_only=True)
@@ -86,7 +89,10 @@ def open_wiring(
     size = settings.threads + PULSE_THREADS + 2  # a thread never waits for a connection; two are the ticker's
     with Connections(database_url, size=size, reserve=settings.urgent_threads + 1) as connections:
         storage = PostgresStorage(connections, clock)
-        plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity)
+        blobs = FileBlobs(settings.data_dir / "models")
+        blobs.clear_incoming()
+        library = Library(blobs=blobs, validator=ProcessValidator(), uploads=settings.uploads)
+        plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity, library=library)
         listener = CommandListener(database_url, hub.wake, hub.wake_all)
         try:
             yield Wiring(

@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any, Final
 
 from attrs import frozen
@@ -65,7 +66,7 @@ class Manifest:
 def _mlp(manifest: Manifest) -> Shapes:
     widths = (len(manifest.features), *manifest.hidden, len(manifest.outputs))
     shapes: dict[str, tuple[int, ...]] = {}
-    for number, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False)):
+    for number, (inputs, outputs) in enumerate(pairwise(widths)):
         shapes[f"layers.{number}.weight"] = (outputs, inputs)
         shapes[f"layers.{number}.bias"] = (outputs,)
     return shapes

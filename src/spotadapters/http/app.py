@@ -26,6 +26,7 @@ from spotadapters.http.routes import (
     emergencies,
     health,
     machines,
+    models,
     replicas,
     reports,
     sessions,
@@ -57,6 +58,7 @@ ENDPOINTS: Final = (
     *commands.routes,
     *reports.routes,
     *sessions.routes,
+    *models.routes,
 )
 SERVED: Final = (*ENDPOINTS, health.ROOT, STREAM)
 """Everything that is served and documented; pages apart."""

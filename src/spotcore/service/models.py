@@ -65,7 +65,9 @@ class Models:
             uow.audit.add([self._event(EventKind.ML_MODELS_UPLOADED, session, actor)])
         return session
 
-    def upload_engine(self, files: Sequence[Uploaded], *, actor: str = "admin") -> tuple[ModelSession, EngineParameters]:
+    def upload_engine(
+        self, files: Sequence[Uploaded], *, actor: str = "admin"
+    ) -> tuple[ModelSession, EngineParameters]:
         """E63: parameters that pass their self-test take the live place; the ones before become the fallback.
 
         Raises ``ValidationFailed`` and leaves everything as it was when they do not."""
@@ -157,9 +159,7 @@ class Models:
         return ModelSession(
             session_id=self.kernel.identity.new_id(),
             kind=kind,
-            files=tuple(
-                ModelFile(label=one.label, sha256=one.content.sha256, size=one.content.size) for one in files
-            ),
+            files=tuple(ModelFile(label=one.label, sha256=one.content.sha256, size=one.content.size) for one in files),
             created_at=now,
             changed_at=now,
             **words,
