@@ -4,8 +4,16 @@ import hashlib
 import json
 import math
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
+
+from spotadapters.modelcheck.tensors import BadTensors
+from spotadapters.modelcheck.worker import findings
+from spotcore.manifest import BadManifest
+from spotcore.models import Findings, ModelSession, is_state_dict
+from spotcore.ports.models import BlobStore
+from spotcore.service.models import Uploaded
 
 FEATURES = ("current_price", "ondemand_price", "current_risk")
 UNITS = {"current_price": "usd_per_hour", "ondemand_price": "usd_per_hour", "current_risk": "ratio"}
@@ -66,3 +74,35 @@ def an_engine(version: str = "1", **thresholds: Any) -> dict[str, bytes]:
     """A parameter file that is accepted."""
     document = {"engine": "rules", "version": version, "thresholds": thresholds or {"dear_ratio": 0.75}}
     return {"rules.json": json.dumps(document).encode()}
+
+
+@contextmanager
+def arrived(blobs: BlobStore, files: Mapping[str, bytes]) -> Iterator[list[Uploaded]]:
+    """Files as the HTTP frame hands them over; what was not kept is discarded at the end."""
+    found = []
+    for label, content in files.items():
+        incoming = blobs.incoming()
+        incoming.write(content)
+        found.append(Uploaded(label=label, content=incoming))
+    try:
+        yield found
+    finally:
+        for one in found:
+            one.content.discard()
+
+
+class HereValidator:
+    """``Validator`` that looks with the worker's own eyes, in this process: for tests of what follows from it."""
+
+    def unable(self, session: ModelSession) -> str | None:
+        return "no torch" if is_state_dict(session) else None
+
+    def validate(self, session: ModelSession, blobs: BlobStore) -> Findings:
+        with ExitStack() as opened:
+            files = {
+                one.label: (opened.enter_context(blobs.open(one.sha256)), one.sha256, one.size) for one in session.files
+            }
+            try:
+                return Findings(**findings(files))
+            except (BadManifest, BadTensors) as refusal:
+                return Findings(rejection=str(refusal))

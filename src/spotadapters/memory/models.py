@@ -1,7 +1,7 @@
 """Model and engine sessions, and their bytes, in dictionaries."""
 
 import hashlib
-import io
+import tempfile
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, BinaryIO
@@ -97,7 +97,10 @@ class MemoryBlobs:
     def open(self, sha256: str) -> BinaryIO:
         if sha256 not in self.blobs:
             raise FileNotFoundError(sha256)
-        return io.BytesIO(self.blobs[sha256])
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller's, who may hand it to another process
+        file.write(self.blobs[sha256])
+        file.seek(0)
+        return file
 
     def remove(self, sha256: str) -> None:
         self.blobs.pop(sha256, None)
