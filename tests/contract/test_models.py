@@ -27,7 +27,7 @@ from spotcore.ports.models import BlobStore
 from spotcore.ports.storage import Transactions
 from spotcore.service.models import Library, Models
 from tests.support.models import SHAPES, HereValidator, a_model, an_engine, arrived, manifest, safetensors
-from tests.support.world import CountingIdentity, FakeClock
+from tests.support.world import CountingIdentity, FakeClock, World
 
 S = SessionState
 
@@ -304,3 +304,16 @@ def test_manifest_digests_decide_not_names_ms5(shelf: Shelf) -> None:
     with pytest.raises(StateConflict, match="files"):
         shelf.live(lying)
     assert manifest(weights)["files"]["model.safetensors"] != manifest(a_model(0.1))["files"]["model.safetensors"]
+
+
+def test_an_activation_during_a_failover_changes_nothing_about_it_91(shelf: Shelf) -> None:
+    client = shelf.plane.clients.create("Acme").client
+    world = World(plane=shelf.plane, transactions=shelf.transactions, clock=shelf.clock, client_id=client.client_id)
+    agent_id = world.register("web", "i-0a").agent_id
+    world.report_prices(agent_id, {"us-east-1b": "0.03"})
+    pending = shelf.upload(a_model())
+    world.notice(agent_id, "i-0a", ahead=100)
+    before = world.aggregate(agent_id)
+    assert before.open_incidents
+    assert shelf.models.activate(pending).is_live
+    assert world.aggregate(agent_id) == before

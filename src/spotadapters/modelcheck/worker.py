@@ -21,6 +21,7 @@ from spotcore.models import MANIFEST, MAX_FILE, WEIGHTS
 MEMORY: Final = 1 << 30
 CPU_SECONDS: Final = 30
 NOBODY: Final = 65_534
+NICE: Final = 10
 LIMITS: Final = (
     (resource.RLIMIT_AS, MEMORY),
     (resource.RLIMIT_CPU, CPU_SECONDS),
@@ -33,6 +34,7 @@ LIMITS: Final = (
 
 def give_up_rights() -> None:
     """Keep what is open, and nothing else. Cannot be taken back."""
+    os.nice(NICE)  # a failover never waits for a look into a model
     if os.geteuid() == 0:
         with contextlib.suppress(PermissionError):  # a container may have taken the right to change it already
             os.setgroups([])

@@ -56,5 +56,7 @@ class Validator(Protocol):
         ...
 
     def validate(self, session: ModelSession, blobs: BlobStore) -> Findings:
-        """What is found. Whatever happens to the one that looks, the answer is a finding; it takes a minute at most."""
+        """What is found. Whatever happens to the one that looks, the answer is a finding; it takes a minute at most.
+
+        Raises ``StateConflict`` while it is busy with another session; the caller may try again."""
         ...

@@ -7,7 +7,9 @@ import pickle
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 from spotadapters.files.blobs import FileBlobs
 from spotadapters.modelcheck import ProcessValidator
 from spotadapters.modelcheck.process import DIED, SOURCE
+from spotcore.errors import StateConflict
 from spotcore.models import Findings, ModelFile, ModelSession, SessionKind
 from tests.support.models import FEATURES, SHAPES, a_model, framed, manifest, safetensors
 from tests.support.world import START
@@ -158,6 +161,21 @@ def test_the_death_of_the_worker_and_a_silly_answer_are_rejections_ms6(tmp_path:
         assert found(tmp_path, a_model(), ProcessValidator(program=program)).rejection == DIED
 
 
+def test_one_look_at_a_time_and_whoever_comes_meanwhile_may_try_again(tmp_path: Path) -> None:
+    validator = ProcessValidator(program="import time; time.sleep(2)")
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(found, tmp_path / "a", a_model(), validator)
+        until = time.monotonic() + 10
+        while True:
+            try:
+                again = found(tmp_path / "b", a_model(), validator)
+            except StateConflict:
+                break
+            assert again.rejection == DIED  # it was here before the first
+            assert time.monotonic() < until
+        assert first.result().rejection == DIED
+
+
 PROBE = """
 import sys; sys.path.insert(0, sys.argv[1])
 import json, os, resource, socket
@@ -172,7 +190,7 @@ def refused(what):
 print(json.dumps({
     "file": refused(lambda: open("/etc/hostname")),
     "socket": refused(lambda: socket.socket()),
-    "process": refused(lambda: os.pipe()),
+    "process": refused(lambda: os.fork() or os._exit(0)),
     "memory": refused(lambda: bytearray(2 << 30)),
     "user": os.geteuid(),
     "processor": resource.getrlimit(resource.RLIMIT_CPU)[1],
@@ -189,7 +207,7 @@ def test_the_worker_cannot_open_anything_nor_take_more_than_its_share_ms6() -> N
     assert (seen["file"], seen["socket"], seen["process"], seen["memory"]) == (
         "OSError",
         "OSError",
-        "OSError",
+        "BlockingIOError",
         "MemoryError",
     )
     assert seen["processor"] == 30
