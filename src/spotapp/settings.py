@@ -122,6 +122,24 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "dashboard_dir": ("SPOTCORE_DASHBOARD_DIR", _dashboard),
 }
 
+ABOUT: Final[Mapping[str, str]] = {
+    "database_url": "PostgreSQL of your own, version 15 or newer; without it the embedded one",
+    "redis_url": "Redis or Valkey of your own; without it the embedded one",
+    "admin_token": "the operator's token; without it `spotcore up` makes one and shows it once",
+    "seal_key": "64 hex characters that seal client tokens; without it a key file in the data folder",
+    "token_readback": "`off`: client tokens can never be shown again, nothing is sealed",
+    "data_dir": "folder for everything that is kept; `/var/lib/spotcore` for root, your data folder otherwise",
+    "host": "address to listen on",
+    "port": "port to listen on; 5000 is what deployed agents and the dashboard expect",
+    "enable_background_jobs": "`off`: this process serves requests and runs no time-driven rules",
+    "threads": "threads for ordinary calls; each has a database connection",
+    "urgent_threads": "threads and connections kept for emergencies",
+    "log_level": "`debug`, `info`, `warning` or `error`; logs are JSON lines on standard error",
+    "uploads": "`on`: the operator may upload models and engine parameters",
+    "dashboard_dir": "folder of a built dashboard (`index.html`, `assets/`), served at `/` to signed-in browsers",
+}
+"""What each setting means, for people."""
+
 
 def load_settings(environment: Mapping[str, str], **overrides: Any) -> Settings:
     """Settings from variables, ``overrides`` that are not None winning. Raises ``SettingsError``."""

@@ -21,6 +21,7 @@ from spotadapters.postgres.reads import PostgresReads
 from spotadapters.postgres.storage import PostgresStorage
 from spotadapters.system.clock import SystemClock
 from spotadapters.system.identity import SecureIdentity, new_seal_key
+from spotadapters.system.jobs import JobBoard
 from spotapp.settings import Settings
 from spotapp.ticker import TICK_SECONDS, Ticker
 from spotcore.control_plane import ControlPlane, control_plane
@@ -84,7 +85,7 @@ def open_wiring(
     """Everything on an open pair of pools; closed in order at the end. ``clock`` is the machine's unless given."""
     clock = clock or SystemClock()
     identity = SecureIdentity(seal_key(settings))
-    hub = Hub()
+    hub, board = Hub(), JobBoard()
     lanes = Lanes(ordinary=settings.threads, pulse=PULSE_THREADS, urgent=settings.urgent_threads)
     size = settings.threads + PULSE_THREADS + 2  # a thread never waits for a connection; two are the ticker's
     with Connections(database_url, size=size, reserve=settings.urgent_threads + 1) as connections:
@@ -102,7 +103,7 @@ def open_wiring(
                 identity=identity,
                 connections=connections,
                 listener=listener,
-                ticker=Ticker(plane, tick_seconds=tick_seconds),
+                ticker=Ticker(plane, clock, board, tick_seconds=tick_seconds),
                 parts=Parts(
                     plane=plane,
                     transactions=storage.transactions,
@@ -112,7 +113,7 @@ def open_wiring(
                     identity=identity,
                     lanes=lanes,
                     hub=hub,
-                    server=Server(version=package_version(), metrics=_metrics(connections, hub)),
+                    server=Server(version=package_version(), metrics=_metrics(connections, hub), jobs=board),
                     dashboard=settings.dashboard_dir,
                 ),
             )

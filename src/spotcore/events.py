@@ -419,6 +419,11 @@ class _Facts(dict[str, Any]):
         return "unknown"
 
 
+def described(kind: EventKind, facts: Mapping[str, Any]) -> str:
+    """The kind's sentence for people; a fact it names and nobody gave reads ``unknown``. Empty for a kind without."""
+    return CATALOGUE[kind].text.format_map(_Facts({name: _shown(value) for name, value in facts.items()}))
+
+
 def notification_of(event: Event) -> Notification | None:
     """The message an event becomes, None when it is for the audit log alone."""
     spec = event.spec
@@ -439,7 +444,7 @@ def notification_of(event: Event) -> Notification | None:
         notification_id=event.event_id,
         client_id=event.client_id,
         severity=spec.notify,
-        message=spec.text.format_map(_Facts({name: _shown(value) for name, value in facts.items()})),
+        message=described(event.kind, facts),
         at=event.at,
         dedupe_key=":".join(parts),
         event_id=event.event_id,

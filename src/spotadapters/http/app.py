@@ -17,6 +17,7 @@ from spotadapters.http.application import Application, Parts
 from spotadapters.http.auth import Access, Needs
 from spotadapters.http.errors import SERVER_ERROR_TEXT
 from spotadapters.http.lanes import Lane
+from spotadapters.http.openapi import document
 from spotadapters.http.pages import Pages, finder
 from spotadapters.http.routes import (
     admin,
@@ -27,6 +28,8 @@ from spotadapters.http.routes import (
     health,
     machines,
     models,
+    operations,
+    overview,
     replicas,
     reports,
     sessions,
@@ -45,10 +48,13 @@ STREAM: Final = Endpoint(
     handler=commands.pending_classic,
     access=Access(needs=Needs.CLIENT, while_suspended=True),
     waits=True,
+    gives="text/event-stream",
 )
 ENDPOINTS: Final = (
     # literal paths first: they win over ids of the same depth (http-api 6)
     *health.routes,
+    *overview.routes,
+    *operations.routes,
     *admin.routes,
     *agents.routes,
     *machines.routes,
@@ -69,7 +75,12 @@ def create_app(parts: Parts, *, lifespan: Lifespan | None = None) -> Starlette:
     application = Application(parts)
     routes: list[BaseRoute] = [_route(one, _bound(application, one)) for one in ENDPOINTS]
     routes.append(_route(STREAM, _stream(application)))
-    pages = Pages(_bound(application, health.ROOT), _session_finder(application), parts.dashboard)
+    pages = Pages(
+        root=_bound(application, health.ROOT),
+        find_session=_session_finder(application),
+        dashboard=parts.dashboard,
+        describe=lambda: document(SERVED, parts.server.version),
+    )
     routes += pages.routes()
     app = Starlette(
         routes=routes,

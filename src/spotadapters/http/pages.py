@@ -1,20 +1,23 @@
-"""Pages for browsers: the built dashboard at ``/``, our own sign-in page, and the reference (http-api 2.4).
+"""Pages for browsers: the built dashboard at ``/``, our own sign-in page, and the API's reference (http-api 2.4).
 
 The dashboard sends no ``Authorization`` header, so it lives on this origin with a session cookie. Nothing under
 ``/api`` is ever answered with a page or a redirect (T38).
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from spotadapters.http import docs_page
 from spotadapters.http.sessions import COOKIE, Sessions
+from spotadapters.wire.rendering import encode
 from spotcore.errors import SpotError
 
 Serve = Callable[[Request], Awaitable[Response]]
@@ -38,10 +41,18 @@ HTML: Final = "text/html; charset=utf-8"
 class Pages:
     """What a browser opens. ``dashboard`` is the folder of a built dashboard, None when there is none."""
 
-    def __init__(self, root: Serve, find_session: Callable[[str], Awaitable[bool]], dashboard: Path | None) -> None:
+    def __init__(
+        self,
+        *,
+        root: Serve,
+        find_session: Callable[[str], Awaitable[bool]],
+        dashboard: Path | None,
+        describe: Callable[[], Mapping[str, Any]],
+    ) -> None:
         self._root = root
         self._find_session = find_session
         self._dashboard = dashboard
+        self._describe = cache(describe)  # made when first asked for: a start should not wait for it
 
     def routes(self) -> list[BaseRoute]:
         """Everything outside ``/api``."""
@@ -50,6 +61,9 @@ class Pages:
             Route("/login", self.login, methods=["GET"]),
             Route("/login/page.js", _file("login.js", "text/javascript; charset=utf-8"), methods=["GET"]),
             Route("/login/page.css", _file("login.css", "text/css; charset=utf-8"), methods=["GET"]),
+            Route("/openapi.json", self.openapi, methods=["GET"]),
+            Route("/docs", self.docs, methods=["GET"]),
+            Route("/docs/page.css", _file("docs.css", "text/css; charset=utf-8"), methods=["GET"]),
         ]
         if self._dashboard is not None:
             routes.append(Mount("/assets", StaticFiles(directory=self._dashboard / "assets", check_dir=False)))
@@ -73,6 +87,14 @@ class Pages:
         if _wants_page(request) and (elsewhere := _named_host(request)) is not None:
             return elsewhere
         return Response(STATIC.joinpath("login.html").read_bytes(), media_type=HTML, headers=PAGE_HEADERS)
+
+    async def openapi(self, _: Request) -> Response:
+        """The OpenAPI document itself, in no envelope: tools read it."""
+        return Response(encode(self._describe()), media_type="application/json")
+
+    async def docs(self, _: Request) -> Response:
+        """The same for people."""
+        return Response(docs_page.page(self._describe()), media_type=HTML, headers=PAGE_HEADERS)
 
 
 def _wants_page(request: Request) -> bool:

@@ -100,7 +100,7 @@ def _joined(call: Call, uow: UnitOfWork, identity: Identity) -> Call:
         engine=call.plane.decisions.engine,
         library=call.plane.models.library,
     )
-    return evolve(call, plane=plane, transactions=join)
+    return evolve(call, plane=plane, transactions=join, apart=uow.savepoint)
 
 
 def _kept(answer: Answer, endpoint: Endpoint) -> bytes:

@@ -1,6 +1,7 @@
 """Endpoints as rows: number, method, path, who may call, and the function that answers."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 from attrs import field, frozen
@@ -13,6 +14,7 @@ from spotadapters.http.metrics import Metrics
 from spotadapters.http.outage import Remembered
 from spotadapters.http.sessions import Door, Sessions
 from spotadapters.http.uploads import Upload
+from spotadapters.system.jobs import JobBoard
 from spotadapters.wire.asking import asked
 from spotadapters.wire.parsing import cleaned, decode, shaped
 from spotcore.builds import ABILITIES
@@ -37,6 +39,7 @@ class Server:
     name: str = "spotcore"
     engine_loaded: bool = False
     metrics: Metrics = field(factory=Metrics)
+    jobs: JobBoard = field(factory=JobBoard)
 
 
 @frozen(kw_only=True)
@@ -60,6 +63,7 @@ class Call:
     query: Mapping[str, str] = field(factory=dict)
     headers: Mapping[str, str] = field(factory=dict)
     is_urgent: bool = False
+    apart: Callable[[], AbstractContextManager[None]] = nullcontext  # what is refused inside is undone alone
     is_legacy: bool = False  # the caller gets the legacy shape; only what section 7 marks so may depend on it
 
     def asked(self, kind: type[T]) -> T:
@@ -129,6 +133,8 @@ class Endpoint:
     body: type | None = None  # the class the body is parsed into
     asks: type | None = None  # the class of the query
     answers: Any = None  # the type of ``data``: an answer class, or a tuple of one
+    takes: str = "application/json"  # content type of the body
+    gives: str = "application/json"  # content type of the answer
     statuses: tuple[int, ...] = (200,)
     refuses: tuple[str, ...] = ()  # codes beyond the common ones
     envelope_for_session: bool = False  # E57, E81: a cookie does not make their answer legacy (C53)

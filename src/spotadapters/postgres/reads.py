@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from spotadapters.postgres.errors import translated
 from spotadapters.postgres.pool import Connections
@@ -15,26 +15,36 @@ from spotcore.ports.world import Clock
 from spotcore.replicas import Replica
 from spotcore.service.replicas import ReplicaView
 
+T = TypeVar("T")
 
-class Reader:
-    """Named statements that give one JSON object per row; each is a transaction of its own, in one round trip."""
+
+class PostgresReads:
+    """What people look at: named statements that give one JSON object per row, straight into the classes that answer.
+
+    Each is a transaction of its own, in one round trip. ``now`` is a value of every statement."""
 
     def __init__(self, connections: Connections, clock: Clock) -> None:
         self._connections = connections
         self._clock = clock
 
     def _rows(self, name: str, values: Mapping[str, Any]) -> list[Any]:
-        """Every row; numbers are exact, times are texts (``moment`` reads them)."""
+        """Every row as JSON; numbers are exact, times are texts (``moment`` reads them)."""
         with translated(), self._connections.lookup() as connection:
-            return [loads(row[0]) for row in connection.execute(query(name), values).fetchall()]
+            rows = connection.execute(query(name), {"now": self._clock.now(), **values}).fetchall()
+        return [loads(row[0]) for row in rows]
 
-    def _row(self, name: str, values: Mapping[str, Any]) -> Any:
+    def rows(self, name: str, kind: type[T], /, **values: Any) -> list[T]:
+        """Every row of a statement as a ``kind``; ``dict`` leaves it as it is, times as texts."""
+        found = self._rows(name, values)
+        return found if kind is dict else [from_row(row, kind) for row in found]
+
+    def row(self, name: str, kind: type[T], /, **values: Any) -> T | None:
         """The first row, None when there is none."""
-        return next(iter(self._rows(name, values)), None)
+        return next(iter(self.rows(name, kind, **values)), None)
 
-
-class PostgresReads(Reader):
-    """Lists that people look at."""
+    def connections(self) -> tuple[int, int]:
+        """Database connections in use, and the most there can be."""
+        return self._connections.used()
 
     def agents_of_client(self, client_id: ClientId) -> Sequence[Mapping[str, Any]]:
         """Live agents, most recently heard first, with their primary and display status (E22)."""
@@ -46,7 +56,7 @@ class PostgresReads(Reader):
 
     def replicas_of_client(self, client_id: ClientId) -> Sequence[Mapping[str, Any]]:
         """Live replicas with their machine and the primary they stand by for, newest first (E42)."""
-        rows = self._rows("read_replicas_of_client", {"client_id": client_id, "now": self._clock.now()})
+        rows = self._rows("read_replicas_of_client", {"client_id": client_id})
         return [
             {
                 "agent_id": row["agent_id"],

@@ -247,7 +247,7 @@ routes = [
     ),
     Endpoint(
         number="E61", method="POST", path=A + "/issue-switch-command", handler=issue, access=PEOPLE, mirror=True,
-        idempotent=True, body=IssueSwitch, answers=SwitchIssued, statuses=(201,),
+        idempotent=True, body=IssueSwitch, answers=SwitchIssued | AlreadyThere, statuses=(200, 201),
         refuses=("AGENT_DISABLED", "AUTO_SWITCH_DISABLED", "POOL_MISMATCH", "SWITCH_BLOCKED"),
     ),
     Endpoint(

@@ -499,7 +499,7 @@ routes = [
     ),
     Endpoint(
         number="E56", method="POST", path=A + "/termination-report", handler=termination_report, access=ALWAYS,
-        mirror=True, lane=Lane.URGENT, answers=Done,
+        mirror=True, lane=Lane.URGENT, answers=Done | Failover,
     ),
     Endpoint(
         number="E57", method="GET", path=A + "/emergency-status", handler=emergency_status, access=EITHER_SAFE,

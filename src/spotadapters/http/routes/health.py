@@ -14,6 +14,13 @@ from spotadapters.wire.answers import shown
 from spotcore.errors import SpotError, Unavailable
 
 STARTED: Final = time.monotonic()
+
+
+def uptime_seconds() -> int:
+    """Since this process began."""
+    return int(time.monotonic() - STARTED)
+
+
 OPEN: Final = Access(needs=Needs.NOBODY)
 
 
@@ -66,7 +73,7 @@ def health(call: Call) -> Answer:
         status="healthy" if connected else "unhealthy",
         timestamp=call.clock.now(),
         version=call.server.version,
-        uptime_seconds=int(time.monotonic() - STARTED),
+        uptime_seconds=uptime_seconds(),
         database="connected" if connected else "disconnected",
         decision_engine_loaded=call.server.engine_loaded,
     )
@@ -80,7 +87,7 @@ def root(call: Call) -> Answer:
         data=Root(
             name=call.server.name,
             version=call.server.version,
-            uptime_seconds=int(time.monotonic() - STARTED),
+            uptime_seconds=uptime_seconds(),
         )
     )
 
@@ -128,5 +135,12 @@ routes = [
     ),
     Endpoint(number="livez", method="GET", path="/livez", handler=livez, access=OPEN, answers=Liveness),
     Endpoint(number="readyz", method="GET", path="/readyz", handler=readyz, access=OPEN, answers=Readiness),
-    Endpoint(number="metrics", method="GET", path="/metrics", handler=metrics, access=Access(needs=Needs.ADMIN)),
+    Endpoint(
+        number="metrics",
+        method="GET",
+        path="/metrics",
+        handler=metrics,
+        access=Access(needs=Needs.ADMIN),
+        gives="text/plain",
+    ),
 ]

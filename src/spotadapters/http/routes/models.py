@@ -15,6 +15,7 @@ from spotadapters.wire.parsing import required
 from spotcore.models import PENDING, ModelSession, SessionKind
 
 NOT_LOADED: Final = "No engine runs models yet: the built-in rules decide, and inference comes with the engine."
+FORM: Final = "multipart/form-data"
 PENDING_TYPE: Final = "pending_activation"
 UPLOAD_REFUSALS: Final = ("UNSUPPORTED_FILE_TYPE", "UPLOAD_DISABLED", "PAYLOAD_TOO_LARGE")
 
@@ -207,11 +208,11 @@ MODELS: Final = "/api/admin/ml-models"
 routes = [
     Endpoint(
         number="E63", method="POST", path="/api/admin/decision-engine/upload", handler=upload_engine, access=ADMIN,
-        uploads=SessionKind.ENGINE, answers=EngineUploaded, refuses=UPLOAD_REFUSALS,
+        uploads=SessionKind.ENGINE, takes=FORM, answers=EngineUploaded, refuses=UPLOAD_REFUSALS,
     ),
     Endpoint(
         number="E64", method="POST", path=f"{MODELS}/upload", handler=upload_models, access=ADMIN,
-        uploads=SessionKind.MODEL, answers=ModelsUploaded, refuses=UPLOAD_REFUSALS,
+        uploads=SessionKind.MODEL, takes=FORM, answers=ModelsUploaded, refuses=UPLOAD_REFUSALS,
     ),
     Endpoint(
         number="E65", method="POST", path=f"{MODELS}/activate", handler=activate, access=ADMIN, body=Activate,
