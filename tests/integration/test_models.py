@@ -260,6 +260,30 @@ def test_an_engine_that_is_refused_leaves_the_one_before_e63(lab: Site, shelf: P
     assert names(shelf) == before
 
 
+def test_the_state_of_the_system_names_what_is_live_and_loaded_is_false_e07(lab: Site) -> None:
+    session_id = activated(lab, a_model())
+    uploaded(lab, a_model(0.2))
+    send(lab, ENGINE, an_engine("7"))
+    data = lab.call("GET", "/api/admin/system-health").data
+    files = data["modelStatus"].pop("files")
+    assert data["modelStatus"] == {
+        "loaded": False,
+        "name": "risk",
+        "version": "1.0",
+        "filesUploaded": 2,
+        "activeModels": [{"name": "risk", "version": "1.0", "active": True}],
+    }
+    assert [one["name"] for one in files] == ["manifest.json", "model.safetensors"]
+    assert data["decisionEngine"] == "Not Loaded"
+    engine = data["decisionEngineStatus"]
+    assert (engine["loaded"], engine["type"], engine["version"]) == (False, "rules", "7")
+    assert [one["name"] for one in engine["files"]] == ["rules.json"]
+    assert live(lab) == [session_id]
+    texts = [one["text"] for one in lab.call("GET", "/api/admin/activity").data]
+    assert f"Model session {session_id} is live" in texts
+    assert "Parameters 7 of the engine rules were stored" in texts
+
+
 # ---- code and pickle
 
 

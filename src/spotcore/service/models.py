@@ -134,6 +134,11 @@ class Models:
         found = [*serving, *newest][:LISTED]
         return sorted(found, key=lambda one: (one.created_at, one.session_id), reverse=True)
 
+    def live(self, kind: SessionKind) -> list[ModelSession]:
+        """The live session of each scope, newest first."""
+        with self.kernel.transactions() as uow:
+            return [one for one in uow.models.serving() if one.is_live and one.kind is kind]
+
     def remove_old_files(self, *, actor: str = "system") -> int:
         """End the files of sessions that are neither live nor fallback and have not changed for 30 days, and bytes that
         no session names; a file that a kept session shares stays. How many sessions lost their files."""
@@ -234,6 +239,8 @@ class Models:
             level=CATALOGUE[kind].audit,
             facts={
                 "session_id": session.session_id,
+                "name": session.name,
+                "version": session.version,
                 "scope": session.scope,
                 "files": [{"name": one.label, "sha256": one.sha256, "size": one.size} for one in session.files],
                 **facts,

@@ -162,18 +162,19 @@ def test_the_death_of_the_worker_and_a_silly_answer_are_rejections_ms6(tmp_path:
 
 
 def test_one_look_at_a_time_and_whoever_comes_meanwhile_may_try_again(tmp_path: Path) -> None:
-    validator = ProcessValidator(program="import time; time.sleep(2)")
+    begun, go_on = tmp_path / "begun", tmp_path / "go_on"
+    program = f"import os, time\nopen({str(begun)!r}, 'w').close()\nwhile not os.path.exists({str(go_on)!r}): time.sleep(0.01)"
+    validator = ProcessValidator(program=program)
     with ThreadPoolExecutor(1) as threads:
         first = threads.submit(found, tmp_path / "a", a_model(), validator)
-        until = time.monotonic() + 10
-        while True:
-            try:
-                again = found(tmp_path / "b", a_model(), validator)
-            except StateConflict:
-                break
-            assert again.rejection == DIED  # it was here before the first
-            assert time.monotonic() < until
+        until = time.monotonic() + 30
+        while not begun.exists() and time.monotonic() < until:
+            time.sleep(0.01)
+        with pytest.raises(StateConflict, match="try again"):
+            found(tmp_path / "b", a_model(), validator)
+        go_on.touch()
         assert first.result().rejection == DIED
+    assert found(tmp_path / "b", a_model(), validator).rejection == DIED
 
 
 PROBE = """
