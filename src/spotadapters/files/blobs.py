@@ -39,12 +39,14 @@ class IncomingFile:
         self.size += len(chunk)
 
     def head(self, most: int) -> bytes:
-        self._file.flush()
+        if not self._file.closed:
+            self._file.flush()
         with self.path.open("rb") as file:
             return file.read(most)
 
     def settle(self) -> None:
-        """Flush to the disk and close."""
+        if self._file.closed:
+            return
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()

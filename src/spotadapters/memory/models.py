@@ -78,6 +78,8 @@ class MemoryIncoming:
     def head(self, most: int) -> bytes:
         return self.content[:most]
 
+    def settle(self) -> None: ...
+
     def discard(self) -> None:
         self.content = b""
 

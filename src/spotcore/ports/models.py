@@ -21,6 +21,10 @@ class Incoming(Protocol):
         """The first ``most`` bytes of what was written."""
         ...
 
+    def settle(self) -> None:
+        """Bring the bytes through a loss of power. Nothing is written any more; may be called again."""
+        ...
+
     def discard(self) -> None:
         """Forget the bytes. Does nothing once they are kept; may be called again."""
         ...
@@ -32,7 +36,7 @@ class BlobStore(Protocol):
     def incoming(self) -> Incoming: ...
 
     def keep(self, incoming: Incoming) -> None:
-        """Make the bytes findable under their hash, all of them or none, and through a loss of power."""
+        """Make settled bytes findable under their hash, all of them or none."""
         ...
 
     def open(self, sha256: str) -> BinaryIO:

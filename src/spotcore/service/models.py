@@ -160,6 +160,8 @@ class Models:
     def _session(self, kind: SessionKind, files: Sequence[Uploaded], **words: Any) -> ModelSession:
         self.require_uploads()
         models.accept_batch(kind, [(one.label, one.content.size) for one in files])
+        for one in files:
+            one.content.settle()  # the slow part, before any transaction
         now = self.kernel.clock.now()
         return ModelSession(
             session_id=self.kernel.identity.new_id(),
