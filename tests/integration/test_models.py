@@ -220,6 +220,20 @@ def test_without_sessions_the_list_is_empty_e67(lab: Site) -> None:
     assert lab.call("GET", SESSIONS, headers=LEGACY).body == []
 
 
+def test_the_dashboard_uploads_and_activates_in_its_session_t42(lab: Site) -> None:
+    signed_in = lab.call("POST", "/api/auth/login", {"token": ADMIN_TOKEN}, token=None)
+    cookie = signed_in.headers["set-cookie"].partition(";")[0]
+    page = {"Cookie": cookie, "Origin": "http://testserver", "Host": "testserver"}
+    sent = lab.call("POST", UPLOAD, form(a_model()), token=None, headers={**TYPE, **page})
+    assert (sent.status, sent.body["success"], sent.body["requiresRestart"]) == (200, True, True)
+    done = lab.call("POST", ACTIVATE, {"sessionId": sent.body["sessionId"]}, token=None, headers=page)
+    assert (done.status, done.body["restarting"]) == (200, False)
+    (item,) = lab.call("GET", SESSIONS, token=None, headers=page).body
+    assert item["isLive"] is True
+    elsewhere = {**TYPE, **page, "Origin": "http://evil.example"}
+    assert lab.call("POST", UPLOAD, form(a_model()), token=None, headers=elsewhere).status == 403
+
+
 def test_nobody_but_the_admin_may_s06(lab: Site) -> None:
     tenant = lab.client("Acme")
     for method, path in (("POST", ENGINE), ("POST", UPLOAD), ("POST", ACTIVATE), ("POST", FALLBACK), ("GET", SESSIONS)):

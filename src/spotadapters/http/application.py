@@ -189,9 +189,12 @@ class Application:
         try:
             upload = await receive(request, receiver, run)
             whole = evolve(call, upload=upload)
-            return await run(
-                lambda: self._spared(endpoint, request_id, lambda: self._handled(endpoint, request, whole))
-            )
+
+            def handled() -> Sent:
+                with working_on(request_id, request.headers.get("traceparent")):
+                    return self._spared(endpoint, request_id, lambda: self._handled(endpoint, request, whole))
+
+            return await run(handled)
         except SpotError as refusal:
             return self._refusal(refusal, request_id, endpoint)
         finally:
