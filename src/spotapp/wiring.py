@@ -8,12 +8,14 @@ from pathlib import Path
 
 from attrs import frozen
 
+from spotadapters.files.blobs import FileBlobs
 from spotadapters.http.application import Parts
 from spotadapters.http.lanes import PULSE_THREADS, Lanes
 from spotadapters.http.live import LiveHub
 from spotadapters.http.metrics import Metrics
 from spotadapters.http.routing import Server
 from spotadapters.http.waiting import Hub
+from spotadapters.modelcheck import ProcessValidator
 from spotadapters.postgres.listen import COMMANDS, EVENTS, Listener
 from spotadapters.postgres.live import LiveFeed, LiveRelay
 from spotadapters.postgres.pool import Connections
@@ -26,6 +28,7 @@ from spotapp.settings import Settings
 from spotapp.ticker import TICK_SECONDS, Ticker
 from spotcore.control_plane import ControlPlane, control_plane
 from spotcore.ports.world import Clock
+from spotcore.service.models import Library
 
 
 @frozen(kw_only=True)
@@ -92,7 +95,10 @@ def open_wiring(
         live = LiveHub()
         relay = LiveRelay(LiveFeed(connections, clock), live, clock)
         storage = PostgresStorage(connections, clock, relay.wake)
-        plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity)
+        blobs = FileBlobs(settings.data_dir / "models")
+        blobs.clear_incoming()
+        library = Library(blobs=blobs, validator=ProcessValidator(), uploads=settings.uploads)
+        plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity, library=library)
 
         def look_again() -> None:
             hub.wake_all()

@@ -27,7 +27,6 @@ FAMILIES = {
     "MR": range(1, 15),
 }
 ELSEWHERE = {
-    "I12": "model sessions come with the models work",
     "RG10": "not built yet: an agent without a configured logical id that switches starts a new agent",
 }
 """Rules that have no code yet, and why. Nothing else may be missing."""
