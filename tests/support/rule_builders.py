@@ -140,7 +140,7 @@ def an_aggregate(
                 region=REGION,
                 **WHO,
                 **{"last_heartbeat_at": START, **(agent or {})},
-            ),  # fmt: skip
+            ),
             periods=(PrimaryPeriod(instance_id=serves.instance_id, started_at=LONG_AGO, **WHO),),
         ),
         START,

@@ -1,7 +1,7 @@
 """Section 1.5: what a command may become, and what its priority, TTL and lease are."""
 
 from datetime import timedelta
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 from hypothesis import given
@@ -145,7 +145,7 @@ orders = st.tuples(st.sampled_from(Origin), st.integers(0, 5), st.sampled_from("
 def test_cm3_the_order_is_priority_then_age_then_id_failure_38(wanted: list[tuple[Origin, int, str]]) -> None:
     made = [a_command(K.TERMINATE, origin, name, created_at=later(age)) for origin, age, name in wanted]
     inserted = sorted(made, key=commands.hand_out_order)
-    for first, second in zip(inserted, inserted[1:], strict=False):
+    for first, second in pairwise(inserted):
         assert first.priority >= second.priority
         if first.priority == second.priority:
             assert (first.created_at, first.command_id) <= (second.created_at, second.command_id)
