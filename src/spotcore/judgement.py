@@ -74,11 +74,18 @@ def judge_output(
         return fallback(snapshot, rejected=EventKind.MODEL_TIMEOUT)
     if isinstance(output, BaseException):
         return fallback(snapshot, rejected=EventKind.MODEL_ERROR)
-    if not isinstance(output, Proposal) or not _sound(output, snapshot):
+    if not isinstance(output, Proposal) or not _bears_a_look(output, snapshot):
         return fallback(snapshot, rejected=EventKind.MODEL_OUTPUT_REJECTED)
     if output.action is not Action.STAY and output.confidence < threshold:
         output = evolve(output, action=Action.STAY, target_pool_id=None, reason="low_confidence")
     return Advice(proposal=output, engine=engine.name, engine_version=engine.version, source="engine")
+
+
+def _bears_a_look(proposal: Proposal, snapshot: Snapshot) -> bool:
+    try:
+        return _sound(proposal, snapshot)
+    except Exception:  # its values are the engine's own objects, and may do anything when they are touched
+        return False
 
 
 def _sound(proposal: Proposal, snapshot: Snapshot) -> bool:
@@ -86,12 +93,19 @@ def _sound(proposal: Proposal, snapshot: Snapshot) -> bool:
         return False
     if not _in_unit(proposal.confidence) or (proposal.risk is not None and not _in_unit(proposal.risk)):
         return False
+    if not isinstance(proposal.scores, Mapping) or not all(map(_is_score, proposal.scores.items())):
+        return False
     wanted = _MODES[proposal.action]
     if wanted is not None and snapshot.current_mode is not wanted:
         return False
     if proposal.action in (Action.SWITCH_POOL, Action.SWITCH_TO_SPOT):
         return proposal.target_pool_id in {one.pool_id for one in snapshot.candidates}
     return proposal.target_pool_id is None
+
+
+def _is_score(entry: tuple[Any, Any]) -> bool:
+    pool_id, value = entry
+    return isinstance(pool_id, str) and isinstance(value, Decimal) and value.is_finite()
 
 
 def _in_unit(value: Any) -> bool:
@@ -117,5 +131,5 @@ class Circuit:
         return Circuit(opened_at=now) if len(recent) >= CIRCUIT_FAILURES else Circuit(failures=recent)
 
     def after_success(self) -> "Circuit":
-        """The circuit after a sound answer: closed."""
-        return Circuit()
+        """The circuit after a sound answer: a probe closes it; else earlier failures still count."""
+        return self if self.opened_at is None else Circuit()
