@@ -8,6 +8,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from spotadapters.engine.runner import EngineRunner
 from spotadapters.http.application import Parts
 from spotadapters.http.lanes import PULSE_THREADS, Lanes
 from spotadapters.http.routing import Server
@@ -21,7 +22,7 @@ from spotadapters.system.identity import SecureIdentity, new_seal_key
 from spotapp.settings import Settings
 from spotapp.ticker import TICK_SECONDS, Ticker
 from spotcore.control_plane import ControlPlane, control_plane
-from spotcore.ports.world import Clock
+from spotcore.ports.world import Clock, Engine
 
 
 @frozen(kw_only=True)
@@ -67,9 +68,15 @@ def _write_secret(file: Path, text: str) -> None:
 
 @contextmanager
 def open_wiring(
-    settings: Settings, database_url: str, *, clock: Clock | None = None, tick_seconds: float = TICK_SECONDS
+    settings: Settings,
+    database_url: str,
+    *,
+    clock: Clock | None = None,
+    tick_seconds: float = TICK_SECONDS,
+    engine: Engine | None = None,
 ) -> Iterator[Wiring]:
-    """Everything on an open pair of pools; closed in order at the end. ``clock`` is the machine's unless given."""
+    """Everything on an open pair of pools; closed in order at the end. ``clock`` is the machine's unless given; without
+    an ``engine`` the built-in rules decide (Z35)."""
     clock = clock or SystemClock()
     identity = SecureIdentity(seal_key(settings))
     hub = Hub()
@@ -77,7 +84,8 @@ def open_wiring(
     size = settings.threads + PULSE_THREADS + 2  # a thread never waits for a connection; two are the ticker's
     with Connections(database_url, size=size, reserve=settings.urgent_threads + 1) as connections:
         storage = PostgresStorage(connections, clock)
-        plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity)
+        advisor = EngineRunner(engine, clock) if engine is not None else None
+        plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity, advisor=advisor)
         listener = CommandListener(database_url, hub.wake, hub.wake_all)
         try:
             yield Wiring(
@@ -97,7 +105,7 @@ def open_wiring(
                     identity=identity,
                     lanes=lanes,
                     hub=hub,
-                    server=Server(version=package_version()),
+                    server=Server(version=package_version(), engine_loaded=engine is not None),
                 ),
             )
         finally:

@@ -3,7 +3,7 @@
 from attrs import frozen
 
 from spotcore.ports.storage import Transactions
-from spotcore.ports.world import Clock, Engine, Identity
+from spotcore.ports.world import Advisor, Clock, Identity
 from spotcore.service.agents import Agents
 from spotcore.service.clients import Clients
 from spotcore.service.commands import Commands
@@ -32,9 +32,9 @@ class ControlPlane:
 
 
 def control_plane(
-    *, transactions: Transactions, clock: Clock, identity: Identity, engine: Engine | None = None
+    *, transactions: Transactions, clock: Clock, identity: Identity, advisor: Advisor | None = None
 ) -> ControlPlane:
-    """A control plane over the given collaborators; without an ``engine`` the built-in rules decide (Z35)."""
+    """A control plane over the given collaborators; without an ``advisor`` the built-in rules decide (Z35)."""
     kernel = Kernel(transactions=transactions, clock=clock, identity=identity)
     return ControlPlane(
         clients=Clients(kernel),
@@ -43,7 +43,7 @@ def control_plane(
         replicas=Replicas(kernel),
         emergencies=Emergency(kernel),
         commands=Commands(kernel),
-        decisions=Decisions(kernel, engine),
+        decisions=Decisions(kernel, advisor),
         prices=Prices(kernel),
         upkeep=Upkeep(kernel),
     )

@@ -45,6 +45,8 @@ class Advice:
     engine_version: str
     source: str  # engine | fallback
     rejected: EventKind | None = None  # why the engine's own word was not used
+    refused_engine: str | None = None  # name and version of the engine whose word that was
+    circuit_opened: bool = False  # the engine is left alone from now on
 
 
 def fallback(snapshot: Snapshot, *, rejected: EventKind | None = None, reason: str | None = None) -> Advice:
@@ -70,15 +72,23 @@ def judge_output(
 
     ``output`` may be anything at all, an exception too.
     """
-    if isinstance(output, TimeoutError) or elapsed > DEADLINE:
-        return fallback(snapshot, rejected=EventKind.MODEL_TIMEOUT)
-    if isinstance(output, BaseException):
-        return fallback(snapshot, rejected=EventKind.MODEL_ERROR)
-    if not isinstance(output, Proposal) or not _bears_a_look(output, snapshot):
-        return fallback(snapshot, rejected=EventKind.MODEL_OUTPUT_REJECTED)
+    rejected = _rejection(output, snapshot, elapsed)
+    if rejected is not None or not isinstance(output, Proposal):
+        refused = fallback(snapshot, rejected=rejected)
+        return evolve(refused, refused_engine=f"{engine.name} {engine.version}")
     if output.action is not Action.STAY and output.confidence < threshold:
         output = evolve(output, action=Action.STAY, target_pool_id=None, reason="low_confidence")
     return Advice(proposal=output, engine=engine.name, engine_version=engine.version, source="engine")
+
+
+def _rejection(output: object, snapshot: Snapshot, elapsed: timedelta) -> EventKind | None:
+    if isinstance(output, TimeoutError) or elapsed > DEADLINE:
+        return EventKind.MODEL_TIMEOUT
+    if isinstance(output, BaseException):
+        return EventKind.MODEL_ERROR
+    if not isinstance(output, Proposal) or not _bears_a_look(output, snapshot):
+        return EventKind.MODEL_OUTPUT_REJECTED
+    return None
 
 
 def _bears_a_look(proposal: Proposal, snapshot: Snapshot) -> bool:
