@@ -356,7 +356,7 @@ def test_4_7_bad_target_is_refused_for_server_and_user(
 
 
 @pytest.mark.parametrize("guard", [guard for guard in ALONE if guard is not Guard.NOT_EXECUTABLE])
-def test_5_2_no_guard_of_4_7_stops_a_failover_and_a_command_in_flight_is_cancelled(guard: Guard) -> None:
+def test_5_2_gr12_no_guard_of_4_7_stops_a_failover_and_a_command_in_flight_is_cancelled(guard: Guard) -> None:
     aggregate = ALONE[guard][0]
     standby = a_machine("r", InstanceStatus.RUNNING_REPLICA, zone="b")
     replica = a_replica()
