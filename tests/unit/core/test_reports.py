@@ -3,6 +3,7 @@
 from itertools import product
 
 import pytest
+from attrs import evolve
 
 from spotcore import dispatch
 from spotcore.aggregate import Aggregate
@@ -13,8 +14,9 @@ from spotcore.events import EventKind
 from spotcore.ids import CloudId
 from spotcore.instances import InstanceStatus
 from spotcore.reports import MAX_NOTES, CommandReport, command_result, launched
+from spotcore.roles import change_primary
 from spotcore.standby import MachineFacts
-from spotcore.switches import SwitchState
+from spotcore.switches import SwitchState, SwitchTrigger
 from tests.support.rule_builders import (
     PRIMARY,
     a_command,
@@ -183,6 +185,40 @@ def test_sw9_a_chain_whose_launch_brought_no_machine_has_failed(success: bool | 
     assert [row.state for row in after.switches.values()] == [SwitchState.FAILED]
     assert after.instances["n"].status is InstanceStatus.TERMINATED  # type: ignore[index]
     assert after.agent.last_switch_at == later(60)
+
+
+@pytest.mark.parametrize(
+    ("ends", "counts"),
+    [(CommandState.EXPIRED, False), (CommandState.CANCELLED, False), (CommandState.FAILED, True)],
+)
+def test_sw9_only_a_chain_that_was_tried_and_failed_is_a_failed_switch(ends: CommandState, counts: bool) -> None:
+    """A command nobody fetched, or that was withdrawn, was never tried: no record, no cooldown, no limit."""
+    aggregate = a_chain(makes_primary=True)
+    (command,) = aggregate.commands.values()
+    ended = evolve(aggregate, commands={command.command_id: evolve(command, state=ends, failure_reason="why")})
+    after = decided(ended, dispatch.pass_time, later(90)).after
+    assert after.instances["n"].status is InstanceStatus.TERMINATED  # type: ignore[index]
+    assert [row.state for row in after.switches.values()] == ([SwitchState.FAILED] if counts else [])
+    assert after.agent.last_switch_at == (later(90) if counts else None)
+
+
+def test_pr6_a_promotion_that_cancels_a_chain_leaves_one_switch_record_its_own() -> None:
+    standby = a_machine("r", InstanceStatus.RUNNING_REPLICA, zone="c")
+    aggregate = a_chain(makes_primary=True)
+    aggregate = evolve(aggregate, instances={**aggregate.instances, standby.instance_id: standby})
+
+    def rule(change: Change) -> None:
+        change_primary(change, standby, trigger=SwitchTrigger.MANUAL_PROMOTION)
+
+    after = decided(aggregate, rule, later(60)).after
+    assert state_of(after) is CommandState.CANCELLED
+    assert [(row.state, row.trigger) for row in after.switches.values()] == [
+        (SwitchState.COMPLETED, SwitchTrigger.MANUAL_PROMOTION)
+    ]
+    late = reported(after, True, machine=NEW, at=90).after  # it comes up all the same: nobody owns it
+    stray = late.machine("i-0new")
+    assert stray is not None
+    assert stray.status is InstanceStatus.TERMINATING
 
 
 def test_id6_a_repeated_launch_result_is_no_second_machine_failure_42() -> None:
