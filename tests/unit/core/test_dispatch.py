@@ -17,9 +17,10 @@ from spotcore.clients import ClientStatus
 from spotcore.commands import Command, CommandKind, CommandState, Origin
 from spotcore.dispatch import Dialect
 from spotcore.events import EventKind, Level
-from spotcore.ids import InstanceId
+from spotcore.ids import CommandId, InstanceId
 from spotcore.incidents import Severity
 from spotcore.instances import InstanceStatus
+from spotcore.reports import CommandReport, command_result
 from spotcore.roles import change_primary
 from spotcore.switches import SwitchTrigger
 from tests.support.rule_builders import (
@@ -376,3 +377,59 @@ def test_sw9_a_switch_that_was_fetched_and_never_answered_leaves_the_primary_and
     assert outcome.after.agent.primary_id == PRIMARY
     assert outcome.after.instances[bound.instance_id].status is ENDING
     assert [event.kind for event in told(outcome, EventKind.COMMAND_UNDELIVERABLE)]
+
+
+# --- any history ---------------------------------------------------------------------------------------------
+
+KINDS = [
+    (K.PROMOTE, O.EMERGENCY),
+    (K.LAUNCH, O.MANUAL_MODE),
+    (K.TERMINATE, O.OPERATOR),
+    (K.TERMINATE, O.CLEAN_UP),
+    (K.APPLY_CONFIG, O.SCHEDULED),
+    (K.SELF_DESTRUCT, O.USER),
+]
+steps = st.lists(
+    st.tuples(st.sampled_from(["poll", "time", "yes", "no"]), st.sampled_from([0, 1, 59, 61, 239, 241, 361, 901])),
+    max_size=14,
+)
+
+
+@given(queued=st.lists(st.sampled_from(KINDS), min_size=1, max_size=5), history=steps)
+def test_z13_cm5_cm6_in_any_history_a_command_is_delivered_twice_at_most_never_late_and_ends_once(
+    queued: list[tuple[CommandKind, Origin]], history: list[tuple[str, int]]
+) -> None:
+    rows: list[Any] = []
+    for number, (kind, origin) in enumerate(queued):
+        target = a_machine(f"x{number}", ENDING) if kind is K.TERMINATE else None
+        rows += [target] if target else []
+        rows.append(
+            a_command(kind, origin, f"k{number}", target_instance_id=target.instance_id if target else None)
+        )  # fmt: skip
+    aggregate, clock = modern(*rows), 0.0
+    deliveries: dict[str, int] = {}
+    ended: dict[str, CommandState] = {}
+    for step, seconds in history:
+        clock += seconds
+        before = aggregate
+        if step == "poll":
+            aggregate, handed = fetch(aggregate, clock)
+            for name in handed:
+                deliveries[name] = deliveries.get(name, 0) + 1
+                expires = aggregate.commands[CommandId(name)].expires_at
+                assert expires is None or later(clock) < expires
+        elif step == "time":
+            aggregate = decided(aggregate, dispatch.pass_time, later(clock)).after
+        else:
+            names = [one.command_id for one in before.open_commands if one.state is CommandState.EXECUTING]
+            said = CommandReport(command=names[0], success=step == "yes") if names else None
+            if said is not None:
+                aggregate = decided(aggregate, lambda ch, said=said: command_result(ch, said), later(clock)).after
+        for name, command in aggregate.commands.items():
+            if name in ended:
+                assert command.state is ended[name]
+            elif not command.is_open:
+                ended[name] = command.state
+    for name, count in deliveries.items():
+        kind = aggregate.commands[CommandId(name)].kind
+        assert count <= (1 if kind is K.LAUNCH else 2)
