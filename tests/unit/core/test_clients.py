@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from spotcore import clients
 from spotcore.clients import Client, ClientStatus
+from spotcore.commands import CommandState
 from spotcore.errors import StateConflict, ValidationFailed
 from tests.support.rule_builders import CLIENT, LONG_AGO, START
+from tests.support.world import a_world
 
 LIFE = {
     ("active", "suspended"), ("suspended", "active"), ("active", "deleted"), ("suspended", "deleted"),
@@ -76,3 +78,17 @@ def test_e10_a_normalised_address_stays_as_it_is(given: str) -> None:
     except ValidationFailed:
         return
     assert clients.valid_email(kept) == kept
+
+
+def test_cl5_suspending_cancels_what_is_pending_and_lets_finish_what_is_executing() -> None:
+    """A switch half done is not called back: its agent may have ended the old machine already."""
+    world = a_world()
+    pending, running = world.register("pending").agent_id, world.register("running").agent_id
+    for agent_id in (pending, running):
+        world.report_prices(agent_id, {"us-east-1a": "0.05", "us-east-1b": "0.03"})
+        world.switch(agent_id)
+    (fetched,) = world.fetch(running)
+    world.plane.clients.suspend(world.client_id)
+    (waiting,) = world.aggregate(pending).commands.values()
+    assert waiting.state is CommandState.CANCELLED
+    assert world.aggregate(running).commands[fetched.command_id].state is CommandState.EXECUTING
