@@ -1,5 +1,6 @@
 """Section 4.7: every guard alone, at its exact boundary, in each of the table's three columns."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -11,16 +12,19 @@ from hypothesis import strategies as st
 from spotcore import guards
 from spotcore.aggregate import Aggregate
 from spotcore.builds import Build
+from spotcore.change import Change
 from spotcore.commands import CommandKind, CommandState, Origin
 from spotcore.emergencies import Signal, signal
 from spotcore.errors import AgentDisabled, PoolMismatch, SpotError, SwitchBlocked, ValidationFailed
 from spotcore.guards import Guard, Purpose, Target
+from spotcore.ids import CloudId
 from spotcore.incidents import IncidentState, Severity
 from spotcore.instances import InstanceStatus
 from spotcore.market import Market, PoolRecord, PriceQuality
 from spotcore.pools import Mode
 from spotcore.service.machines import SwitchRequest, order_switch
 from spotcore.switches import Switch, SwitchState, SwitchTrigger
+from spotcore.switching import MachineReport, SwitchReport, judge_report
 from tests.support.rule_builders import (
     POOL_A,
     POOL_B,
@@ -370,3 +374,68 @@ def test_5_2_gr12_no_guard_of_4_7_stops_a_failover_and_a_command_in_flight_is_ca
     assert after.agent.primary_id == standby.instance_id
     assert after.role_change_in_flight is None
     assert after.agent.config == aggregate.agent.config  # MX-13
+
+
+# --- replayed history ----------------------------------------------------------------------------------------
+
+
+def heard(aggregate: Aggregate, at: float) -> Aggregate:
+    return evolve(aggregate, agent=evolve(aggregate.agent, last_heartbeat_at=later(at)))
+
+
+def arrived(aggregate: Aggregate, name: str, zone: str, at: float, *, success: bool) -> Aggregate:
+    """The report of the switch in flight, as its agent sends it."""
+    old = aggregate.primary
+    assert old is not None
+    assert old.cloud_id is not None
+    report = SwitchReport(
+        old=MachineReport(cloud_id=old.cloud_id, mode=Mode.SPOT),
+        new=MachineReport(
+            cloud_id=CloudId(f"i-0{name}"), instance_type="m5.large", az=f"us-east-1{zone}", mode=Mode.SPOT
+        ),
+        command_id=aggregate.open_commands[0].command_id,
+        success=success,
+    )
+    return decided(aggregate, lambda change: judge_report(change, report), later(at)).after
+
+
+attempts = st.lists(
+    st.tuples(st.sampled_from([600, 3_600, 7_200, 20_000]), st.sampled_from(["auto", "user"]), st.booleans()),
+    max_size=12,
+)
+
+
+@given(attempts=attempts, day=st.integers(0, 4), week=st.integers(0, 8), hours=st.sampled_from([0, 1, 2, 5]))
+def test_failure_45_every_automatic_switch_of_a_history_had_passed_the_limits_and_the_cooldown(
+    attempts: list[tuple[int, str, bool]], day: int, week: int, hours: int
+) -> None:
+    aggregate = an_aggregate(max_switches_per_day=day, max_switches_per_week=week, min_pool_duration_hours=hours)
+    clock, zone, done = 0.0, "a", []
+    for number, (pause, who, success) in enumerate(attempts):
+        clock += pause
+        other = "b" if zone == "a" else "a"
+        market = a_market(at=later(clock), **{zone: "0.05", other: "0.03"})
+        purpose = Purpose.AUTO if who == "auto" else Purpose.MANUAL
+        aggregate = heard(aggregate, clock)
+        pool_id = f"m5.large.us-east-1{other}"
+        try:
+            issued = decided(aggregate, issuing(purpose, pool_id), later(clock), market)
+        except SwitchBlocked as refusal:
+            assert purpose is Purpose.AUTO
+            assert set(refusal.details["guards"]) <= {"DAILY_LIMIT", "WEEKLY_LIMIT", "COOLDOWN"}
+            continue
+        if purpose is Purpose.AUTO:
+            assert sum(clock - at < 86_400 for at in done) < day
+            assert sum(clock - at < 604_800 for at in done) < week
+            assert not done or clock - done[-1] >= hours * 3_600
+        aggregate = arrived(issued.after, f"n{number}", other, clock, success=success)
+        done.append(clock)
+        zone = other if success else zone
+
+
+def issuing(purpose: Purpose, pool_id: str) -> Callable[[Change], Any]:
+    auto = purpose is Purpose.AUTO
+    wanted = SwitchRequest(target_mode=Mode.SPOT, pool_id=pool_id)
+    origin = Origin.DECISION if auto else Origin.USER
+    trigger = SwitchTrigger.AUTO if auto else SwitchTrigger.MANUAL
+    return lambda change: order_switch(change, wanted, purpose, origin, trigger)

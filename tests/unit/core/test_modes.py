@@ -8,6 +8,8 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spotcore import upkeep
+from spotcore.agents import Link
 from spotcore.aggregate import Aggregate
 from spotcore.builds import Build
 from spotcore.change import Outcome
@@ -326,3 +328,35 @@ def test_cm1_a_config_that_is_being_applied_is_left_alone() -> None:
     held = evolve(first, commands={running.command_id: running})
     after = asked(held, enabled=True, at=70).after
     assert [one.state for one in after.open_commands] == [CommandState.EXECUTING, CommandState.PENDING]
+
+
+# --- CV-8 ----------------------------------------------------------------------------------------------------
+
+
+def lagging(applied: int | None, at: float, *, link: Link = Link.ONLINE, warned: int | None = None) -> Outcome:
+    """Time passing for an agent that is at config version 2 since the start."""
+    facts = {
+        "config_version": 2, "config_version_since": later(0), "config_version_applied": applied, "link": link,
+        "config_lag_warned": warned, "last_heartbeat_at": later(at),
+    }  # fmt: skip
+    return decided(agent_in(AUTO, agent=facts), upkeep.pass_time, later(at))
+
+
+@pytest.mark.parametrize(
+    ("applied", "seconds", "warned"),
+    [(1, 299, False), (1, 301, True), (2, 9_000, False), (None, 9_000, False), (0, 301, True)],
+    ids=["not yet", "behind", "up to date", "never said (no deployed build)", "far behind"],
+)
+def test_cv8_an_agent_that_says_it_is_behind_for_five_minutes_raises_a_warning(
+    applied: int | None, seconds: float, warned: bool
+) -> None:
+    outcome = lagging(applied, seconds)
+    assert len(told(outcome, EventKind.AGENT_CONFIG_LAGGING)) == warned
+
+
+def test_cv8_it_is_said_once_per_version_and_only_while_the_agent_is_online() -> None:
+    first = lagging(1, 301)
+    again = decided(first.after, upkeep.pass_time, later(900))
+    assert told(again, EventKind.AGENT_CONFIG_LAGGING) == []
+    assert told(lagging(1, 301, link=Link.OFFLINE), EventKind.AGENT_CONFIG_LAGGING) == []
+    assert len(told(lagging(1, 301, warned=1), EventKind.AGENT_CONFIG_LAGGING)) == 1
