@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: setup demo test check bench soak clean
+.PHONY: setup demo test check bench soak docs clean
 
 setup: $(STAMP)
 
@@ -38,6 +38,9 @@ bench: setup
 
 soak: setup
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -q tests/property $(ARGS)
+
+docs: setup
+	$(BIN)/python -m spotapp.reference docs/reference
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -36,6 +36,7 @@ class Settings:
     threads: int = 4
     urgent_threads: int = 4
     log_level: str = "info"
+    dashboard_dir: Path | None = None  # a built dashboard: a folder with index.html
 
 
 def default_data_dir() -> Path:
@@ -95,6 +96,13 @@ def _level(value: str) -> str:
     return value.lower()
 
 
+def _dashboard(value: str) -> Path:
+    folder = Path(_text(value)).expanduser()
+    if not (folder / "index.html").is_file():
+        raise ValueError("a folder with a built dashboard (index.html and assets/)")
+    return folder
+
+
 VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     # setting: (variable, how it is read)
     "database_url": ("SPOTCORE_DATABASE_URL", _url("postgresql://", "postgres://")),
@@ -109,7 +117,25 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "threads": ("SPOTCORE_THREADS", _whole(2, 256)),
     "urgent_threads": ("SPOTCORE_URGENT_THREADS", _whole(1, 128)),
     "log_level": ("SPOTCORE_LOG_LEVEL", _level),
+    "dashboard_dir": ("SPOTCORE_DASHBOARD_DIR", _dashboard),
 }
+
+ABOUT: Final[Mapping[str, str]] = {
+    "database_url": "PostgreSQL of your own, version 15 or newer; without it the embedded one",
+    "redis_url": "Redis or Valkey of your own; without it the embedded one",
+    "admin_token": "the operator's token; without it `spotcore up` makes one and shows it once",
+    "seal_key": "64 hex characters that seal client tokens; without it a key file in the data folder",
+    "token_readback": "`off`: client tokens can never be shown again, nothing is sealed",
+    "data_dir": "folder for everything that is kept; `/var/lib/spotcore` for root, your data folder otherwise",
+    "host": "address to listen on",
+    "port": "port to listen on; 5000 is what deployed agents and the dashboard expect",
+    "enable_background_jobs": "`off`: this process serves requests and runs no time-driven rules",
+    "threads": "threads for ordinary calls; each has a database connection",
+    "urgent_threads": "threads and connections kept for emergencies",
+    "log_level": "`debug`, `info`, `warning` or `error`; logs are JSON lines on standard error",
+    "dashboard_dir": "folder of a built dashboard (`index.html`, `assets/`), served at `/` to signed-in browsers",
+}
+"""What each setting means, for people."""
 
 
 def load_settings(environment: Mapping[str, str], **overrides: Any) -> Settings:

@@ -11,14 +11,18 @@ from attrs import frozen
 from spotadapters.engine.runner import EngineRunner
 from spotadapters.http.application import Parts
 from spotadapters.http.lanes import PULSE_THREADS, Lanes
+from spotadapters.http.live import LiveHub
+from spotadapters.http.metrics import Metrics
 from spotadapters.http.routing import Server
 from spotadapters.http.waiting import Hub
-from spotadapters.postgres.listen import CommandListener
+from spotadapters.postgres.listen import COMMANDS, EVENTS, Listener
+from spotadapters.postgres.live import LiveFeed, LiveRelay
 from spotadapters.postgres.pool import Connections
 from spotadapters.postgres.reads import PostgresReads
 from spotadapters.postgres.storage import PostgresStorage
 from spotadapters.system.clock import SystemClock
 from spotadapters.system.identity import SecureIdentity, new_seal_key
+from spotadapters.system.jobs import JobBoard
 from spotapp.settings import Settings
 from spotapp.ticker import TICK_SECONDS, Ticker
 from spotcore.control_plane import ControlPlane, control_plane
@@ -35,7 +39,8 @@ class Wiring:
     identity: SecureIdentity
     connections: Connections
     parts: Parts
-    listener: CommandListener
+    listener: Listener
+    relay: LiveRelay
     ticker: Ticker
 
 
@@ -66,6 +71,14 @@ def _write_secret(file: Path, text: str) -> None:
         file.write_text(text)
 
 
+def _metrics(connections: Connections, hub: Hub) -> Metrics:
+    metrics = Metrics()
+    metrics.watch("database_connections_used", "Connections in use", lambda: connections.used()[0])
+    metrics.watch("database_connections_max", "Connections there can be", lambda: connections.used()[1])
+    metrics.watch("waiting_polls", "Agents waiting for a command", lambda: hub.waiting)
+    return metrics
+
+
 @contextmanager
 def open_wiring(
     settings: Settings,
@@ -79,14 +92,22 @@ def open_wiring(
     an ``engine`` the built-in rules decide (Z35)."""
     clock = clock or SystemClock()
     identity = SecureIdentity(seal_key(settings))
-    hub = Hub()
+    hub, board = Hub(), JobBoard()
     lanes = Lanes(ordinary=settings.threads, pulse=PULSE_THREADS, urgent=settings.urgent_threads)
     size = settings.threads + PULSE_THREADS + 2  # a thread never waits for a connection; two are the ticker's
     with Connections(database_url, size=size, reserve=settings.urgent_threads + 1) as connections:
-        storage = PostgresStorage(connections, clock)
+        live = LiveHub()
+        relay = LiveRelay(LiveFeed(connections, clock), live, clock)
+        storage = PostgresStorage(connections, clock, relay.wake)
         advisor = EngineRunner(engine, clock) if engine is not None else None
         plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity, advisor=advisor)
-        listener = CommandListener(database_url, hub.wake, hub.wake_all)
+
+        def look_again() -> None:
+            hub.wake_all()
+            relay.wake()
+
+        channels = {COMMANDS: hub.wake, EVENTS: lambda _: relay.wake()}
+        listener = Listener(database_url, channels, look_again)
         try:
             yield Wiring(
                 settings=settings,
@@ -95,7 +116,8 @@ def open_wiring(
                 identity=identity,
                 connections=connections,
                 listener=listener,
-                ticker=Ticker(plane, tick_seconds=tick_seconds),
+                relay=relay,
+                ticker=Ticker(plane, clock, board, tick_seconds=tick_seconds),
                 parts=Parts(
                     plane=plane,
                     transactions=storage.transactions,
@@ -105,7 +127,14 @@ def open_wiring(
                     identity=identity,
                     lanes=lanes,
                     hub=hub,
-                    server=Server(version=package_version(), engine_loaded=engine is not None),
+                    live=live,
+                    server=Server(
+                        version=package_version(),
+                        engine_loaded=engine is not None,
+                        metrics=_metrics(connections, hub),
+                        jobs=board,
+                    ),
+                    dashboard=settings.dashboard_dir,
                 ),
             )
         finally:

@@ -5,12 +5,14 @@ from attrs import frozen
 from spotcore.ports.storage import Transactions
 from spotcore.ports.world import Advisor, Clock, Identity
 from spotcore.service.agents import Agents
+from spotcore.service.alerts import Alerts
 from spotcore.service.clients import Clients
 from spotcore.service.commands import Commands
 from spotcore.service.decisions import Decisions
 from spotcore.service.emergency import Emergency
 from spotcore.service.kernel import Kernel
 from spotcore.service.machines import Machines
+from spotcore.service.notices import Notices
 from spotcore.service.prices import Prices
 from spotcore.service.replicas import Replicas
 from spotcore.service.upkeep import Upkeep
@@ -28,6 +30,8 @@ class ControlPlane:
     commands: Commands
     decisions: Decisions
     prices: Prices
+    alerts: Alerts
+    notices: Notices
     upkeep: Upkeep
 
 
@@ -45,5 +49,7 @@ def control_plane(
         commands=Commands(kernel),
         decisions=Decisions(kernel, advisor),
         prices=Prices(kernel),
+        alerts=Alerts(kernel),
+        notices=Notices(kernel),
         upkeep=Upkeep(kernel),
     )

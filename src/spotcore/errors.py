@@ -206,6 +206,18 @@ class RateLimited(SpotError):
     code = "RATE_LIMITED"
 
 
+class UnsupportedFileType(SpotError):
+    """An upload of another kind than Z14 accepts; the message says what is accepted and why."""
+
+    code = "UNSUPPORTED_FILE_TYPE"
+
+
+class UploadDisabled(SpotError):
+    """The operator has not allowed uploads."""
+
+    code = "UPLOAD_DISABLED"
+
+
 class PayloadTooLarge(SpotError):
     """A body over the limit."""
 

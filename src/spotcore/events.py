@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final
 
@@ -92,6 +93,7 @@ class EventKind(StrEnum):
     MODEL_OUTPUT_REJECTED = "model_output_rejected"
     MODEL_CIRCUIT_OPENED = "model_circuit_opened"
     PRICE_DISCREPANCY = "price_discrepancy"
+    PRICE_ALERT = "price_alert"
     CLEANUP_COMPLETED = "cleanup_completed"
 
 
@@ -105,6 +107,12 @@ class EventSpec:
     window: timedelta | None = None  # None: once for ever per key
     frame: str | None = None  # server-sent event name (http-api 12.3)
     text: str = ""  # message for people; {facts} are filled in, never secrets (NT-3)
+    ends_access: bool = False  # live streams of the client are judged anew (Z4)
+
+    @property
+    def is_heard(self) -> bool:
+        """True when it is relayed to those who listen, beyond its audit row (GR-10)."""
+        return self.notify is not None or self.frame is not None or self.ends_access
 
 
 _I, _S, _W, _E, _C = Level.INFO, Level.SUCCESS, Level.WARNING, Level.ERROR, Level.CRITICAL
@@ -171,14 +179,15 @@ CATALOGUE: Final[Mapping[EventKind, EventSpec]] = {
         text="Agent {logical_agent_id} has no primary machine",
     ),
     _K.CLIENT_CREATED: EventSpec(audit=_I, notify=_I, dedupe=("client_id",), text="Client {name} created"),
-    _K.CLIENT_DELETED: EventSpec(audit=_W),
-    _K.CLIENT_SUSPENDED: EventSpec(audit=_W),
+    _K.CLIENT_DELETED: EventSpec(audit=_W, ends_access=True),
+    _K.CLIENT_SUSPENDED: EventSpec(audit=_W, ends_access=True),
     _K.CLIENT_RESUMED: EventSpec(audit=_I),
     _K.TOKEN_REGENERATED: EventSpec(
         audit=_W,
         notify=_W,
         dedupe=("event_id",),
         text="The client token was replaced; the old one ends {old_token_ends}",
+        ends_access=True,
     ),
     _K.TOKEN_VIEWED: EventSpec(audit=_W),
     _K.AUTH_FAILED: EventSpec(audit=_W),
@@ -241,7 +250,6 @@ CATALOGUE: Final[Mapping[EventKind, EventSpec]] = {
         audit=_I,
         notify=_I,
         dedupe=("replica_id",),
-        frame="INSTANCE_STATE_CHANGED",
         text="Replica {machine} of {logical_agent_id} was promoted to primary",
     ),
     _K.REPLICA_TERMINATED: EventSpec(
@@ -290,7 +298,6 @@ CATALOGUE: Final[Mapping[EventKind, EventSpec]] = {
         audit=_W,
         notify=_W,
         dedupe=("instance_id",),
-        frame="INSTANCE_TERMINATED",
         text="{machine} of {logical_agent_id} has ended: {reason}",
     ),
     _K.INSTANCE_TERMINATION_FAILED: EventSpec(audit=_W),
@@ -362,6 +369,12 @@ CATALOGUE: Final[Mapping[EventKind, EventSpec]] = {
     _K.MODEL_OUTPUT_REJECTED: EventSpec(audit=_W),
     _K.MODEL_CIRCUIT_OPENED: EventSpec(audit=_W),
     _K.PRICE_DISCREPANCY: EventSpec(audit=_W),
+    _K.PRICE_ALERT: EventSpec(
+        audit=_I,
+        notify=_I,
+        dedupe=("event_id",),  # the alert itself keeps the hour
+        text="Spot price of {pool_id} is {price} $/h, {side} your limit of {threshold} $/h",
+    ),
     _K.CLEANUP_COMPLETED: EventSpec(audit=_I),
 }
 
@@ -404,6 +417,11 @@ class _Facts(dict[str, Any]):
         return "unknown"
 
 
+def described(kind: EventKind, facts: Mapping[str, Any]) -> str:
+    """The kind's sentence for people; a fact it names and nobody gave reads ``unknown``. Empty for a kind without."""
+    return CATALOGUE[kind].text.format_map(_Facts({name: _shown(value) for name, value in facts.items()}))
+
+
 def notification_of(event: Event) -> Notification | None:
     """The message an event becomes, None when it is for the audit log alone."""
     spec = event.spec
@@ -424,7 +442,7 @@ def notification_of(event: Event) -> Notification | None:
         notification_id=event.event_id,
         client_id=event.client_id,
         severity=spec.notify,
-        message=spec.text.format_map(_Facts({name: _shown(value) for name, value in facts.items()})),
+        message=described(event.kind, facts),
         at=event.at,
         dedupe_key=":".join(parts),
         event_id=event.event_id,
@@ -436,4 +454,6 @@ def _shown(value: Any) -> str:
         return "unknown"
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S UTC")
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
     return str(value)

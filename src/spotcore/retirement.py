@@ -22,6 +22,7 @@ def retire(change: Change) -> None:
     if change.agent.life is not Life.LIVE:
         return
     modern = change.agent.abilities.modern
+    shown = change.aggregate.display_status()
     change.set_agent(life=Life.RETIRING, retiring_at=change.now)
     modes.apply(change, ALL_MODES_OFF)
     for command in change.aggregate.open_commands:
@@ -43,7 +44,7 @@ def retire(change: Change) -> None:
         change.put(incident_moved(incident, IncidentEvent.RESOLVE, change.now))
     change.set_agent(no_primary_since=None)
     change.event(
-        EventKind.AGENT_DELETED, instance=primary, old_status="online", new_status="deleted", agent_status="retiring"
+        EventKind.AGENT_DELETED, instance=primary, old_status=shown.value, new_status="deleted", agent_status="retiring"
     )
     if modern:
         dispatch.queue(change, CommandKind.SELF_DESTRUCT, Origin.RETIREMENT)

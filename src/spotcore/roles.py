@@ -15,7 +15,7 @@ from spotcore.events import EventKind, Level
 from spotcore.ids import SwitchId
 from spotcore.incidents import IncidentEvent, Outcome
 from spotcore.incidents import moved as incident_moved
-from spotcore.instances import Instance, InstanceEvent, moved
+from spotcore.instances import Instance, InstanceEvent, InstanceStatus, moved
 from spotcore.market import Market
 from spotcore.pools import Mode
 from spotcore.switches import CREDITED, PrimaryPeriod, Switch, SwitchState, SwitchTimes, SwitchTrigger
@@ -66,13 +66,21 @@ def change_primary(
     at = _close_period(change)
     if old is not None:
         demoted = InstanceEvent.DEMOTE_TO_REPLICA if keep_old_as_replica else InstanceEvent.DEMOTE  # PR-4
-        change.put(moved(old, demoted, change.now))
+        stepped_down = moved(old, demoted, change.now)
+        change.put(stepped_down)
+        change.event(
+            EventKind.INSTANCE_STATE_CHANGED,
+            instance=stepped_down,
+            old_status=old.status.value,
+            new_status=stepped_down.status.value,
+        )
     became = evolve(moved(new, InstanceEvent.BECOME_PRIMARY, change.now), bound_command_id=None, end_reason=None)
     change.put(became)  # PR-5
     switch = _record(
         change,
         old,
         became,
+        was=new.status,
         trigger=trigger,
         command=command,
         prices=prices,
@@ -132,6 +140,7 @@ def _record(
     old: Instance | None,
     new: Instance,
     *,
+    was: InstanceStatus,
     trigger: SwitchTrigger,
     command: Command | None,
     prices: ReportedPrices,
@@ -192,7 +201,7 @@ def _record(
         target=new.pool_id or new.mode.value,
         old_machine=switch.old_cloud_id,
         savings_impact=impact,
-        old_status="running_replica" if new.confirmed_at else "launching",
+        old_status=was.value,
         new_status=new.status.value,
     )
     return switch

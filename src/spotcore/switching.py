@@ -122,7 +122,7 @@ def finish(change: Change, machine: Instance, command: Command) -> Switch:
 
 def chain_confirmed(change: Change, instance: Instance, facts: standby.MachineFacts, command: Command) -> Switch:
     """The first step of a modern switch came true: the promotion belongs to the same transaction (1.2)."""
-    confirmed = standby.confirm(change, instance, facts)
+    confirmed = standby.confirm(change, instance, facts, final=InstanceStatus.RUNNING_PRIMARY)
     dispatch.complete(change, command, {"cloud_instance_id": facts.cloud_id})
     return roles.change_primary(
         change,

@@ -10,7 +10,7 @@ from threading import Event
 import psycopg
 import pytest
 
-from spotadapters.postgres.listen import CommandListener
+from spotadapters.postgres.listen import COMMANDS, Listener
 from tests.support.server import Site
 from tests.unit.http.asgi import GIVE_UP, Exchange
 
@@ -46,7 +46,7 @@ def test_a_path_that_no_column_takes_is_404_under_a_key_too(site: Site, place: s
 @contextmanager
 def listening(site: Site) -> Iterator[None]:
     ready = Event()
-    listener = CommandListener(site.connections.database_url, site.hub.wake, ready.set)
+    listener = Listener(site.connections.database_url, {COMMANDS: site.hub.wake}, ready.set)
     listener.start()
     try:
         assert ready.wait(GIVE_UP)
@@ -97,3 +97,15 @@ def test_a_server_that_ended_every_connection_costs_one_failure_a_pool_z32(site:
             "and datname = current_database()"
         )
     assert [once() for _ in range(5)] == [False, True, True, True, True]
+
+
+def test_every_audit_row_of_a_request_names_the_request_and_its_trace(site: Site) -> None:
+    tenant = site.client("Acme")
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    body = {"instance_id": "i-0a", "instance_type": "m5.large", "region": "us-east-1", "az": "us-east-1a"}
+    tenant.post("/api/agents/register", body, headers={"X-Request-ID": "req-77", "traceparent": parent})
+    with site.connections.lookup() as connection:
+        rows = connection.execute(
+            "select kind, facts->>'request_id', facts->>'traceparent' from audit_events where agent_id is not null"
+        ).fetchall()
+    assert rows == [("agent_registered", "req-77", parent)]

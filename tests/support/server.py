@@ -12,8 +12,10 @@ from starlette.testclient import TestClient
 from spotadapters.http.app import create_app
 from spotadapters.http.application import Parts
 from spotadapters.http.lanes import Lanes
+from spotadapters.http.live import LiveHub
 from spotadapters.http.routing import Server
 from spotadapters.http.waiting import Hub
+from spotadapters.postgres.live import LiveFeed, LiveRelay
 from spotadapters.postgres.pool import Connections
 from spotadapters.postgres.reads import PostgresReads
 from spotadapters.postgres.storage import PostgresStorage
@@ -39,6 +41,8 @@ class Site:
     identity: SecureIdentity
     app: Starlette
     hub: Hub
+    live: LiveHub
+    relay: LiveRelay  # not started: a test starts it, or takes its steps
     machines: "count[int]" = field(factory=lambda: count(0xA000))
 
     def call(
@@ -59,7 +63,8 @@ class Site:
             answer = self.http.request(method, path, headers={"Content-Type": "application/json", **sent})
         else:
             answer = self.http.request(method, path, json=body, headers=sent)
-        return Reply(answer.status_code, answer.json() if answer.content else None, dict(answer.headers))
+        is_json = answer.headers.get("content-type", "").startswith("application/json")
+        return Reply(answer.status_code, answer.json() if is_json else answer.text, dict(answer.headers))
 
     def client(self, name: str) -> "Tenant":
         created = self.call("POST", "/api/admin/clients/create", {"name": name})
@@ -124,7 +129,9 @@ def a_site(database_url: str) -> Iterator[Site]:
     clock = FakeClock(START)
     identity = SecureIdentity(new_seal_key())
     with Connections(database_url, size=7, reserve=4) as connections:
-        storage = PostgresStorage(connections, clock)
+        live = LiveHub()
+        relay = LiveRelay(LiveFeed(connections, clock), live, clock)
+        storage = PostgresStorage(connections, clock, relay.wake)
         plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity)
         with storage.transactions() as uow:
             uow.clients.add_token(
@@ -143,12 +150,14 @@ def a_site(database_url: str) -> Iterator[Site]:
             identity=identity,
             lanes=lanes,
             hub=hub,
+            live=live,
             server=Server(version="test"),
         )
         app = create_app(parts)
         with TestClient(app, raise_server_exceptions=False) as http:
             yield Site(
                 http=http, plane=plane, storage=storage, connections=connections, clock=clock, identity=identity,
-                app=app, hub=hub,
+                app=app, hub=hub, live=live, relay=relay,
             )  # fmt: skip
+        relay.stop()
         lanes.close()

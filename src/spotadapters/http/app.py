@@ -9,25 +9,37 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from spotadapters.http import envelope
 from spotadapters.http.application import Application, Parts
 from spotadapters.http.auth import Access, Needs
 from spotadapters.http.errors import SERVER_ERROR_TEXT
+from spotadapters.http.lanes import Lane
+from spotadapters.http.live_stream import LiveStream, Surroundings
+from spotadapters.http.openapi import document
+from spotadapters.http.pages import Pages, finder
 from spotadapters.http.routes import (
     admin,
     agents,
+    clients,
     commands,
     decisions,
     emergencies,
+    events,
     health,
+    history,
+    instances,
     machines,
+    notifications,
+    operations,
+    overview,
     replicas,
     reports,
+    sessions,
 )
-from spotadapters.http.routing import Endpoint
+from spotadapters.http.routing import STREAM_TYPE, Endpoint
 from spotadapters.http.streams import CommandStream
 
 log = logging.getLogger("spotadapters.http")
@@ -41,26 +53,47 @@ STREAM: Final = Endpoint(
     handler=commands.pending_classic,
     access=Access(needs=Needs.CLIENT, while_suspended=True),
     waits=True,
+    gives=STREAM_TYPE,
 )
 ENDPOINTS: Final = (
     # literal paths first: they win over ids of the same depth (http-api 6)
     *health.routes,
+    *overview.routes,
+    *operations.routes,
     *admin.routes,
+    *history.routes,
+    *clients.routes,
     *agents.routes,
     *machines.routes,
+    *instances.routes,
     *replicas.routes,
     *emergencies.routes,
     *decisions.routes,
     *commands.routes,
     *reports.routes,
+    *notifications.routes,
+    *events.routes,
+    *sessions.routes,
+    clients.CLIENT,
 )
+STREAMS: Final = (STREAM, *events.streams)
+SERVED: Final = (*ENDPOINTS, health.ROOT, *STREAMS)
+"""Everything that is served and documented; pages apart."""
 
 
 def create_app(parts: Parts, *, lifespan: Lifespan | None = None) -> Starlette:
     """The application over the given parts. ``lifespan`` opens and closes what the wiring brought."""
     application = Application(parts)
-    routes = [_route(one, _bound(application, one)) for one in ENDPOINTS]
+    routes: list[BaseRoute] = [_route(one, _bound(application, one)) for one in ENDPOINTS]
     routes.append(_route(STREAM, _stream(application)))
+    pages = Pages(
+        root=_bound(application, health.ROOT),
+        find_session=_session_finder(application),
+        dashboard=parts.dashboard,
+        describe=lambda: document(SERVED, parts.server.version),
+    )
+    routes += pages.routes()
+    routes += [_route(one, _live(application, one)) for one in events.streams]
     app = Starlette(
         routes=routes,
         lifespan=lifespan,
@@ -73,7 +106,7 @@ def create_app(parts: Parts, *, lifespan: Lifespan | None = None) -> Starlette:
 
 def _route(endpoint: Endpoint, serve: Callable[[Request], Awaitable[Response]]) -> Route:
     route = Route(endpoint.path, serve, methods=[endpoint.method])
-    if endpoint.waits and route.methods is not None:
+    if (endpoint.waits or endpoint in STREAMS) and route.methods is not None:
         route.methods.discard("HEAD")  # a hand-out whose body is thrown away would be leased to nobody
     return route
 
@@ -85,6 +118,10 @@ def _bound(application: Application, endpoint: Endpoint) -> Callable[[Request], 
     return serve
 
 
+def _session_finder(application: Application) -> Callable[[str], Awaitable[bool]]:
+    return finder(application.sessions, lambda work: application.parts.lanes.run(work, Lane.ORDINARY))
+
+
 def _stream(application: Application) -> Callable[[Request], Awaitable[Response]]:
     async def serve(request: Request) -> Response:
         look = await application.open_stream(STREAM, request)
@@ -92,6 +129,21 @@ def _stream(application: Application) -> Callable[[Request], Awaitable[Response]
             return look
         parts, agent_id = application.parts, request.path_params["agent_id"]
         return CommandStream(look, parts.lanes, parts.hub, agent_id, {"X-Request-ID": _request_id(request)})
+
+    return serve
+
+
+def _live(application: Application, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    parts = application.parts
+
+    async def serve(request: Request) -> Response:
+        opened = await application.open_live(endpoint, request)
+        if isinstance(opened, Response):
+            return opened
+        shared = Surroundings(
+            hub=parts.live, lanes=parts.lanes, clock=parts.clock, feed=parts.reads.live if parts.reads else None
+        )
+        return LiveStream(opened, shared, {"X-Request-ID": _request_id(request)})
 
     return serve
 
@@ -124,8 +176,9 @@ async def _http_failure(request: Request, failure: Exception) -> Response:
 
 def _methods(request: Request) -> set[str]:
     """What the path takes, over all its routes; Starlette names those of the first alone."""
-    routes = [one for one in request.app.routes if one.path_regex.match(request.url.path.rstrip("/") or "/")]
-    return {method for one in routes for method in one.methods}
+    path = request.url.path.rstrip("/") or "/"
+    routes = [one for one in request.app.routes if isinstance(one, Route) and one.path_regex.match(path)]
+    return {method for one in routes for method in one.methods or ()}
 
 
 async def _unexpected(request: Request, failure: Exception) -> Response:

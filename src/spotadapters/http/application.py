@@ -4,26 +4,34 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from spotadapters.http import envelope
-from spotadapters.http.auth import Needs, Principal, authenticate, bearer
+from spotadapters.http.auth import SIGNED_OUT, Needs, Principal, admitted, authenticate, bearer
 from spotadapters.http.envelope import Answer
 from spotadapters.http.errors import SERVER_ERROR_TEXT, STATUS, details_of, message_of
 from spotadapters.http.lanes import Lane, Lanes
+from spotadapters.http.limits import NEVER, Limits
+from spotadapters.http.live import LiveHub, Watcher
+from spotadapters.http.live_stream import Opened
 from spotadapters.http.outage import Outage, Remembered
+from spotadapters.http.refused import RefusedCredentials
 from spotadapters.http.replay import REPLAY_HEADER, RefusedAgain, replayed
 from spotadapters.http.routes.agents import degraded_heartbeat
+from spotadapters.http.routes.events import Connected
 from spotadapters.http.routing import Call, Endpoint, Server, dialect_of
+from spotadapters.http.sessions import COOKIE, Door, Sessions, check_origin
 from spotadapters.http.waiting import MAX_WAIT_SECONDS, Hub, pause
+from spotadapters.system.tracing import working_on
 from spotcore.control_plane import ControlPlane
 from spotcore.dispatch import Dialect
-from spotcore.errors import PayloadTooLarge, SpotError, Unavailable
+from spotcore.errors import PayloadTooLarge, SpotError, Unauthorized, Unavailable
 from spotcore.ids import AgentId, ClientId
 from spotcore.ports.storage import Credentials, Transactions, UnitOfWork
 from spotcore.ports.world import Clock, Identity
@@ -33,6 +41,7 @@ log = logging.getLogger("spotadapters.http")
 
 MAX_BODY: Final = 1 << 20
 TOUCH_SECONDS: Final = 30.0
+MAX_SUBJECT: Final = 128
 OUR_TROUBLE: Final = frozenset({409, 500, 503})  # a lock, a defect, an outage: no reason to silence a v5 (T03)
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -52,7 +61,10 @@ class Parts:
     identity: Identity
     lanes: Lanes
     hub: Hub
+    live: LiveHub = field(factory=LiveHub)
     server: Server
+    limits: Limits = field(factory=Limits)
+    dashboard: Path | None = None  # a folder with a built dashboard
 
 
 @frozen(kw_only=True)
@@ -63,6 +75,7 @@ class Sent:
     status: int
     headers: Mapping[str, str]
     answer: Answer | None = None
+    refused: str | None = None  # the code of a refusal
 
 
 class Application:
@@ -73,9 +86,17 @@ class Application:
         self._touched: dict[ClientId, float] = {}
         self._outage = Outage()
         self._remembered = Remembered()
+        self.sessions = Sessions(parts.credentials, parts.identity, parts.clock)
+        self._unwelcome = RefusedCredentials(parts.plane.notices, parts.lanes, parts.identity)
 
     async def serve(self, endpoint: Endpoint, request: Request) -> Response:
         """The response to a request that has been routed to ``endpoint``."""
+        begun = time.perf_counter()
+        response = await self._served(endpoint, request)
+        self.parts.server.metrics.answered(endpoint.number, response.status_code, time.perf_counter() - begun)
+        return response
+
+    async def _served(self, endpoint: Endpoint, request: Request) -> Response:
         request_id = envelope.request_id_of(request.headers.get("x-request-id"))
         try:
             body = await read_body(request)
@@ -91,7 +112,14 @@ class Application:
         return self._response(sent, request_id)
 
     async def _in_lane(self, endpoint: Endpoint, request: Request, body: bytes, request_id: str) -> Sent:
-        return await self.parts.lanes.run(lambda: self.answered(endpoint, request, body, request_id), endpoint.lane)
+        sent = await self.parts.lanes.run(lambda: self.answered(endpoint, request, body, request_id), endpoint.lane)
+        self._unwelcome.note(sent.refused, request, endpoint.number)
+        return sent
+
+    def _refused(self, refusal: SpotError, request: Request, endpoint: Endpoint, request_id: str) -> Response:
+        sent = self._refusal(refusal, request_id, endpoint)
+        self._unwelcome.note(sent.refused, request, endpoint.number)
+        return self._response(sent, request_id)
 
     async def _waited(self, endpoint: Endpoint, request: Request, body: bytes, request_id: str, seconds: float) -> Sent:
         """Long poll (Z18): an empty reply is held back until a command is queued or the time is over."""
@@ -102,7 +130,7 @@ class Application:
             while True:
                 sent = await self._in_lane(endpoint, request, body, request_id)
                 left = deadline - time.monotonic()
-                if sent.answer is None or sent.answer.data.get("commands") or left <= 0:
+                if sent.answer is None or sent.answer.data.commands or left <= 0:
                     return sent
                 await pause(event, left)
                 if await request.is_disconnected():
@@ -112,6 +140,10 @@ class Application:
 
     def answered(self, endpoint: Endpoint, request: Request, body: bytes, request_id: str) -> Sent:
         """Authenticate, handle, render; heartbeats also while we are in trouble. Nothing escapes."""
+        with working_on(request_id, request.headers.get("traceparent")):
+            return self._answered(endpoint, request, body, request_id)
+
+    def _answered(self, endpoint: Endpoint, request: Request, body: bytes, request_id: str) -> Sent:
         if endpoint.lane is not Lane.PULSE:
             return self._tried(endpoint, request, body, request_id)
         if self._outage.spares():
@@ -164,7 +196,7 @@ class Application:
             agent_id, dialect = await self.parts.lanes.run(opened, endpoint.lane)
             self.parts.hub.open_stream(agent_id)
         except SpotError as refusal:
-            return self._response(self._refusal(refusal, request_id, endpoint), request_id)
+            return self._refused(refusal, request, endpoint, request_id)
 
         def look() -> HandedOut:
             call = self.call(endpoint, request, b"")
@@ -172,9 +204,29 @@ class Application:
 
         return look
 
+    async def open_live(self, endpoint: Endpoint, request: Request) -> "Response | Opened":
+        """A stream of live events (E90, E91), or the response that refuses it. It is counted: whoever gets it ends with
+        ``live.close``."""
+        request_id = envelope.request_id_of(request.headers.get("x-request-id"))
+
+        def judged() -> tuple[Principal, Connected]:
+            call = self.call(endpoint, request, b"")
+            return call.principal, endpoint.handler(call).data
+
+        try:
+            principal, connected = await self.parts.lanes.run(judged, endpoint.lane)
+            watcher = Watcher(client_id=connected.client_id, is_admin=principal.is_admin)
+            self.parts.live.open(watcher)
+        except SpotError as refusal:
+            return self._refused(refusal, request, endpoint, request_id)
+        last_event_id = request.headers.get("last-event-id", "").strip() or None
+        return Opened(watcher=watcher, connected=connected, judge=judged, last_event_id=last_event_id)
+
     def call(self, endpoint: Endpoint, request: Request, body: bytes) -> Call:
-        """The request, authenticated. Raises the refusals of section 2."""
-        parts = self.parts
+        """The request, authenticated and within its rate limits. Raises the refusals of section 2."""
+        parts, headers = self.parts, request.headers
+        address = request.client.host if request.client is not None else None
+        shape = headers.get("x-response-shape")
         call = Call(
             principal=Principal(client=None),
             plane=parts.plane,
@@ -183,22 +235,53 @@ class Application:
             clock=parts.clock,
             server=parts.server,
             remembered=self._remembered,
+            sessions=self.sessions,
+            limits=parts.limits,
+            door=Door.of(request.url.scheme, headers, address),
+            cookie=request.cookies.get(COOKIE),
+            live=parts.live,
             raw_body=body,
             path=request.path_params,
             query=request.query_params,
-            headers=request.headers,
+            headers=headers,
             is_urgent=endpoint.lane is Lane.URGENT,
-            is_legacy=request.headers.get("x-response-shape") == "legacy",
+            is_legacy=shape == "legacy",
         )
+        self._limit(endpoint, call)
         if endpoint.access.needs is Needs.NOBODY:
             return call
-        header = request.headers.get("authorization")
-        token = bearer(header, call.data() if endpoint.body_token and header is None else None)
-        now = parts.clock.now()
-        principal = authenticate(token, endpoint.access, parts.credentials, parts.identity, now)
+        principal = self._principal(endpoint, call, request.method)
         if principal.client is not None and not call.is_urgent:
             self._touch(principal.client.client_id)
-        return evolve(call, principal=principal)
+        in_session = principal.session is not None and shape != "envelope" and not endpoint.envelope_for_session
+        return evolve(call, principal=principal, is_legacy=call.is_legacy or in_session)
+
+    def _limit(self, endpoint: Endpoint, call: Call) -> None:
+        """S24. E16 counts by machine, every other call of an agent by the agent."""
+        if endpoint.number in NEVER:
+            return
+        subject = str(call.path.get("agent_id", ""))
+        if endpoint.body_token:
+            subject = str(call.data().get("instance_id", ""))[:MAX_SUBJECT]
+        credential = call.headers.get("authorization") or call.cookie or ""
+        hashed = self.parts.identity.hash_token(credential)
+        self.parts.limits.admit(
+            endpoint.number, endpoint.method, endpoint.path, credential=hashed, address=call.door.address,
+            subject=subject,
+        )  # fmt: skip
+
+    def _principal(self, endpoint: Endpoint, call: Call, method: str) -> Principal:
+        """Who calls: a bearer token when there is a header, else the dashboard's session."""
+        header = call.headers.get("authorization")
+        if header is None and call.cookie is not None and not endpoint.body_token:
+            found = self.sessions.find(call.cookie)
+            if found is None:
+                raise Unauthorized(SIGNED_OUT)
+            check_origin(method, call.door, call.headers)
+            return admitted(found.credential, endpoint.access, found.session)
+        token = bearer(header, call.data() if endpoint.body_token and header is None else None)
+        parts = self.parts
+        return authenticate(token, endpoint.access, parts.credentials, parts.identity, parts.clock.now())
 
     @contextmanager
     def _transactions(self, *, urgent: bool = False) -> Iterator[UnitOfWork]:
@@ -233,7 +316,7 @@ class Application:
         if endpoint.number == "E14" and status in (401, 403):
             extra["valid"] = False
         body = envelope.failure(refusal.code, message_of(refusal), details_of(refusal), extra)
-        return Sent(body=body, status=status, headers=headers)
+        return Sent(body=body, status=status, headers=headers, refused=refusal.code)
 
     @staticmethod
     def _response(sent: Sent, request_id: str) -> Response:

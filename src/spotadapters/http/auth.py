@@ -10,9 +10,10 @@ from attrs import frozen
 from spotcore.clients import Client, ClientStatus
 from spotcore.errors import Forbidden, InactiveClient, InvalidAuthFormat, InvalidToken, Unauthorized
 from spotcore.ids import ClientId
-from spotcore.ports.storage import Credentials
+from spotcore.ports.storage import Credential, Credentials
 from spotcore.ports.world import Identity
 from spotcore.service.kernel import Caller
+from spotcore.sessions import Session
 
 SIGNED_OUT: Final = "Signed out. Open /login"
 MAX_TOKEN: Final = 512
@@ -25,6 +26,7 @@ class Needs(StrEnum):
     ADMIN = "A"
     CLIENT = "C"
     EITHER = "C/A"
+    SESSION = "cookie"
 
 
 @frozen(kw_only=True)
@@ -38,9 +40,10 @@ class Access:
 
 @frozen(kw_only=True)
 class Principal:
-    """An authenticated caller. ``client`` is None for the operator."""
+    """An authenticated caller. ``client`` is None for the operator; ``session`` is set for a signed-in browser."""
 
     client: Client | None
+    session: Session | None = None
 
     @property
     def is_admin(self) -> bool:
@@ -71,18 +74,25 @@ def bearer(header: str | None, body: Mapping[str, Any] | None) -> str:
 
 def authenticate(token: str, access: Access, credentials: Credentials, identity: Identity, now: datetime) -> Principal:
     """The principal a token stands for, if it may reach this endpoint at all."""
+    if access.needs is Needs.SESSION:
+        raise Unauthorized(SIGNED_OUT)
     found = credentials.find(identity.hash_token(token), now) if len(token) <= MAX_TOKEN else None
     if found is None:
         raise InvalidToken("the token is unknown or has ended")
+    return admitted(found, access)
+
+
+def admitted(found: Credential, access: Access, session: Session | None = None) -> Principal:
+    """The principal of a valid credential. Raises the refusals of 2.2, Z25 and Z26."""
     client = found.client
     if client is None:
         if access.needs is Needs.CLIENT:
             raise InvalidToken("this call takes a client token")
-        return Principal(client=None)
+        return Principal(client=None, session=session)
     if access.needs is Needs.ADMIN:
         raise InvalidToken("this call takes an admin token")
     if client.status is ClientStatus.DELETED and not access.winding_down:
         raise InvalidToken("the token is unknown or has ended")
     if client.status is ClientStatus.SUSPENDED and not access.while_suspended:
         raise InactiveClient("the client is suspended")
-    return Principal(client=client)
+    return Principal(client=client, session=session)

@@ -31,16 +31,17 @@ class Answer:
 
 @frozen(kw_only=True)
 class File:
-    """A download (http-api 11)."""
+    """A body that is no JSON: an export (http-api 11), or with ``name`` None a text to be read."""
 
-    name: str
+    name: str | None
     content: bytes
     media_type: str = CSV_TYPE
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """What makes a browser save it."""
-        return {"Content-Type": self.media_type, "Content-Disposition": f"attachment; filename={self.name}"}
+        """The type, and for an export what makes a browser save it."""
+        saved = {"Content-Disposition": f"attachment; filename={self.name}"} if self.name is not None else {}
+        return {"Content-Type": self.media_type, **saved}
 
 
 def request_id_of(header: str | None) -> str:

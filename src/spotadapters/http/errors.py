@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from spotadapters.wire import words
+from spotadapters.wire import objects
 from spotcore.config import AgentConfig
 from spotcore.errors import SpotError
 
@@ -59,7 +59,7 @@ def details_of(error: SpotError) -> Mapping[str, Any] | None:
         case "CONFIG_CONFLICT":
             settings, version = error.details["config"], error.details["config_version"]
             assert isinstance(settings, AgentConfig)
-            return {"config": words.config(settings, version)}
+            return {"config": objects.config(settings, version)}
         case _:
             return {name: value for name, value in error.details.items() if name not in ("constraint", "agent_id")}
 

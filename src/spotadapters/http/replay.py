@@ -94,15 +94,15 @@ def _joined(call: Call, uow: UnitOfWork, identity: Identity) -> Call:
         yield uow
 
     plane = control_plane(transactions=join, clock=call.clock, identity=identity, advisor=call.plane.decisions.advisor)
-    return evolve(call, plane=plane, transactions=join)
+    return evolve(call, plane=plane, transactions=join, apart=uow.savepoint)
 
 
 def _kept(answer: Answer, endpoint: Endpoint) -> bytes:
     """What is stored: everything but a token (Z10)."""
-    data = answer.data
+    kept = json.loads(encode(answer.data), parse_float=Decimal)
     if endpoint.secret is not None:
-        data = _without(data, endpoint.secret)
-    return encode({"data": data, "message": answer.message, "headers": dict(answer.headers)})
+        kept = _without(kept, endpoint.secret)
+    return encode({"data": kept, "message": answer.message, "headers": dict(answer.headers)})
 
 
 def _without(value: Any, secret: str) -> Any:

@@ -1,6 +1,7 @@
 """Endpoints as rows: number, method, path, who may call, and the function that answers."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 from attrs import field, frozen
@@ -8,7 +9,12 @@ from attrs import field, frozen
 from spotadapters.http.auth import Access, Principal
 from spotadapters.http.envelope import Answer
 from spotadapters.http.lanes import Lane
+from spotadapters.http.limits import Limits
+from spotadapters.http.live import LiveHub
+from spotadapters.http.metrics import Metrics
 from spotadapters.http.outage import Remembered
+from spotadapters.http.sessions import Door, Sessions
+from spotadapters.system.jobs import JobBoard
 from spotadapters.wire.asking import asked
 from spotadapters.wire.parsing import cleaned, decode, shaped
 from spotcore.builds import ABILITIES
@@ -22,6 +28,7 @@ from spotcore.service.kernel import Caller
 
 T = TypeVar("T")
 MAX_ID = 128
+STREAM_TYPE = "text/event-stream"
 
 
 @frozen(kw_only=True)
@@ -31,6 +38,8 @@ class Server:
     version: str
     name: str = "spotcore"
     engine_loaded: bool = False
+    metrics: Metrics = field(factory=Metrics)
+    jobs: JobBoard = field(factory=JobBoard)
 
 
 @frozen(kw_only=True)
@@ -44,11 +53,17 @@ class Call:
     clock: Clock
     server: Server
     remembered: Remembered
+    sessions: Sessions
+    limits: Limits
+    door: Door = Door()
+    cookie: str | None = None  # the secret of a dashboard session
+    live: LiveHub = field(factory=LiveHub)
     raw_body: bytes = b""
     path: Mapping[str, str] = field(factory=dict)
     query: Mapping[str, str] = field(factory=dict)
     headers: Mapping[str, str] = field(factory=dict)
     is_urgent: bool = False
+    apart: Callable[[], AbstractContextManager[None]] = nullcontext  # what is refused inside is undone alone
     is_legacy: bool = False  # the caller gets the legacy shape; only what section 7 marks so may depend on it
 
     def asked(self, kind: type[T]) -> T:
@@ -117,6 +132,8 @@ class Endpoint:
     body: type | None = None  # the class the body is parsed into
     asks: type | None = None  # the class of the query
     answers: Any = None  # the type of ``data``: an answer class, or a tuple of one
+    takes: str = "application/json"  # content type of the body
+    gives: str = "application/json"  # content type of the answer
     statuses: tuple[int, ...] = (200,)
     refuses: tuple[str, ...] = ()  # codes beyond the common ones
     envelope_for_session: bool = False  # E57, E81: a cookie does not make their answer legacy (C53)

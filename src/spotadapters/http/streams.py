@@ -1,6 +1,5 @@
 """Commands as a stream (E103): each frame is a hand-out with the usual lease; a lost frame is covered by it."""
 
-import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Final
@@ -11,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 from spotadapters.http.application import Look
 from spotadapters.http.lanes import Lane, Lanes
 from spotadapters.http.waiting import FALLBACK_SECONDS, Hub, pause
-from spotadapters.wire import words
+from spotadapters.wire.objects import command_item
 from spotadapters.wire.rendering import encode
 from spotcore.errors import SpotError, Unavailable
 from spotcore.service.commands import HandedOut
@@ -31,8 +30,8 @@ async def command_frames(look: Look, lanes: Lanes, hub: Hub, agent_id: str) -> A
             except SpotError:
                 return
             for command in handed.commands:
-                item = json.loads(encode(words.command_item(command, handed.machines)))
-                yield ServerSentEvent(data=json.dumps(item), event="COMMAND", id=command.command_id)
+                item = encode(command_item(command, handed.machines)).decode()
+                yield ServerSentEvent(data=item, event="COMMAND", id=command.command_id)
             if not handed.commands:
                 await pause(event, FALLBACK_SECONDS)
     finally:

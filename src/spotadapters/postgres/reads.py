@@ -1,14 +1,13 @@
 """Reads for screens: SQL straight into rows, no aggregates."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
-from spotadapters.postgres.errors import translated
+from spotadapters.postgres.live import LiveFeed
+from spotadapters.postgres.notices import NoticeReads
 from spotadapters.postgres.pool import Connections
-from spotadapters.postgres.queries import query
-from spotadapters.postgres.rows import CONVERTER, from_row, loads
-from spotcore.agents import DisplayStatus
+from spotadapters.postgres.reader import Reader
+from spotadapters.postgres.rows import from_row
 from spotcore.ids import ClientId
 from spotcore.instances import Instance
 from spotcore.ports.world import Clock
@@ -16,37 +15,17 @@ from spotcore.replicas import Replica
 from spotcore.service.replicas import ReplicaView
 
 
-class Reader:
-    """Named statements that give one JSON object per row; each is a transaction of its own, in one round trip."""
+class PostgresReads(Reader):
+    """What people look at."""
 
     def __init__(self, connections: Connections, clock: Clock) -> None:
-        self._connections = connections
-        self._clock = clock
-
-    def _rows(self, name: str, values: Mapping[str, Any]) -> list[Any]:
-        """Every row; numbers are exact, times are texts (``moment`` reads them)."""
-        with translated(), self._connections.lookup() as connection:
-            return [loads(row[0]) for row in connection.execute(query(name), values).fetchall()]
-
-    def _row(self, name: str, values: Mapping[str, Any]) -> Any:
-        """The first row, None when there is none."""
-        return next(iter(self._rows(name, values)), None)
-
-
-class PostgresReads(Reader):
-    """Lists that people look at."""
-
-    def agents_of_client(self, client_id: ClientId) -> Sequence[Mapping[str, Any]]:
-        """Live agents, most recently heard first, with their primary and display status (E22)."""
-        rows = self._rows("read_agents_of_client", {"client_id": client_id})
-        return [
-            {**row, "status": display_status(row).value, "last_heartbeat_at": moment(row["last_heartbeat_at"])}
-            for row in rows
-        ]
+        super().__init__(connections, clock)
+        self.live = LiveFeed(connections, clock)
+        self.notices = NoticeReads(connections, clock)
 
     def replicas_of_client(self, client_id: ClientId) -> Sequence[Mapping[str, Any]]:
         """Live replicas with their machine and the primary they stand by for, newest first (E42)."""
-        rows = self._rows("read_replicas_of_client", {"client_id": client_id, "now": self._clock.now()})
+        rows = self._rows("read_replicas_of_client", {"client_id": client_id})
         return [
             {
                 "agent_id": row["agent_id"],
@@ -56,24 +35,7 @@ class PostgresReads(Reader):
                     hourly_cost=row["price"],
                 ),
                 "primary": from_row(row["primary"], Instance) if row["primary"] else None,
+                "last_primary": from_row(row["last_primary"], Instance) if row["last_primary"] else None,
             }
             for row in rows
         ]
-
-
-def display_status(row: Mapping[str, Any]) -> DisplayStatus:
-    """The display status of 1.2 from columns; first match wins."""
-    if row["life"] != "live":
-        return DisplayStatus.DELETED
-    if not row["enabled"]:
-        return DisplayStatus.DISABLED
-    if not row["has_primary"]:
-        return DisplayStatus.ERROR
-    if row["switching"]:
-        return DisplayStatus.SWITCHING
-    return DisplayStatus.ONLINE if row["link"] == "online" else DisplayStatus.OFFLINE
-
-
-def moment(text: str | None) -> datetime | None:
-    """A time as the database writes it in JSON."""
-    return CONVERTER.structure(text, datetime) if text is not None else None

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 import psycopg
+from attrs import evolve
 from psycopg.pq import TransactionStatus
 from psycopg.types.json import Jsonb
 
@@ -14,9 +15,11 @@ from spotadapters.postgres.errors import translated
 from spotadapters.postgres.pool import Connection, Connections
 from spotadapters.postgres.queries import query
 from spotadapters.postgres.rows import CONVERTER, from_row, loads, recordset, to_row
+from spotadapters.system.tracing import current
 from spotcore import prices
 from spotcore.agents import Agent, Life
 from spotcore.aggregate import Aggregate
+from spotcore.alerts import QUIET, Alert
 from spotcore.builds import Build
 from spotcore.change import Outcome
 from spotcore.clients import Client, ClientStatus
@@ -34,42 +37,73 @@ from spotcore.ports.storage import Credential, Keys, MachineBinding, PollView, S
 from spotcore.ports.world import Clock
 from spotcore.prices import PriceReport
 from spotcore.replicas import Replica
+from spotcore.sessions import Session
 from spotcore.switches import PrimaryPeriod, Switch
 
 KEPT = timedelta(days=8)  # terminal rows that still travel with their aggregate
+MARKED_AT_ONCE = 20_000  # notifications; a statement may take 4 s
 
 
 class PostgresStorage:
     """``Transactions`` and ``Credentials`` on one pair of pools."""
 
-    def __init__(self, connections: Connections, clock: Clock) -> None:
+    def __init__(self, connections: Connections, clock: Clock, on_events: Callable[[], None] = lambda: None) -> None:
+        """``on_events`` is called after each commit of something that is to be relayed (GR-10); it must not wait."""
         self._connections = connections
         self._clock = clock
+        self._on_events = on_events
 
     @contextmanager
     def transactions(self, *, urgent: bool = False) -> Iterator[UnitOfWork]:
         """The ``Transactions`` port."""
         with translated(), self._connections.connection(urgent=urgent) as connection:
-            yield PostgresUnitOfWork(connection, self._clock)
+            uow = PostgresUnitOfWork(connection, self._clock)
+            yield uow
+        if uow.heard.any:
+            self._on_events()
 
     def find(self, token_hash: str, now: datetime) -> Credential | None:
         """The ``Credentials`` port, in one statement."""
         with translated(), self._connections.lookup() as connection:
             row = connection.execute(query("credential_find"), {"token_hash": token_hash, "now": now}).fetchone()
-        if row is None:
-            return None
-        is_admin, client_text, winding_down = row
-        if is_admin:
-            return Credential(client=None, is_admin=True)
-        client = from_row(loads(client_text), Client)
-        if client.status is ClientStatus.DELETED and not winding_down:
-            return None
-        return Credential(client=client)
+        return _credential(*row) if row is not None else None
 
     def touch(self, client_id: ClientId, now: datetime) -> None:
         """Remember the client's last sign of life, at most every 30 s."""
         with translated(), self._connections.connection() as connection:
             connection.execute(query("client_touch"), {"client_id": client_id, "now": now})
+
+    def find_session(self, session_hash: str, now: datetime) -> tuple[Session, Credential] | None:
+        """A dashboard session that is open, and what its token opens now, in one statement."""
+        with translated(), self._connections.lookup() as connection:
+            row = connection.execute(query("session_find"), {"session_hash": session_hash, "now": now}).fetchone()
+        if row is None:
+            return None
+        session, credential = from_row(loads(row[0]), Session), _credential(*row[1:])
+        return (session, credential) if credential is not None and session.is_open(now) else None
+
+    def open_session(self, session: Session) -> None:
+        """Keep a new session."""
+        self._session("session_open", to_row(session))
+
+    def see_session(self, session: Session) -> None:
+        """Store its ``seen_at``."""
+        self._session("session_see", to_row(session))
+
+    def end_session(self, session_hash: str) -> None:
+        """The session is gone."""
+        self._session("session_end", {"session_hash": session_hash})
+
+    def _session(self, name: str, values: dict[str, Any]) -> None:
+        with translated(), self._connections.lookup() as connection:
+            connection.execute(query(name), values)
+
+
+def _credential(is_admin: bool, client_text: str | None, winding_down: bool) -> Credential | None:
+    if is_admin or client_text is None:
+        return Credential(client=None, is_admin=True)
+    client = from_row(loads(client_text), Client)
+    return None if client.status is ClientStatus.DELETED and not winding_down else Credential(client=client)
 
 
 @contextmanager
@@ -82,17 +116,31 @@ def nested(connection: Connection) -> Iterator[None]:
         yield
 
 
+class Heard:
+    """Whether a transaction wrote something that is to be relayed."""
+
+    def __init__(self) -> None:
+        self.any = False
+
+    def note(self, events: Sequence[Event]) -> None:
+        """These were written."""
+        self.any = self.any or any(event.spec.is_heard for event in events)
+
+
 class PostgresUnitOfWork:
     """One transaction."""
 
     def __init__(self, connection: Connection, clock: Clock) -> None:
         self._connection = connection
         self.clients = PostgresClients(connection)
-        self.agents = PostgresAgents(connection, clock)
+        self.heard = Heard()
+        self.agents = PostgresAgents(connection, clock, self.heard)
         self.prices = PostgresPrices(connection)
         self.decisions = PostgresDecisions(connection)
         self.idempotency = PostgresIdempotency(connection)
-        self.audit = PostgresAudit(connection)
+        self.audit = PostgresAudit(connection, self.heard)
+        self.alerts = PostgresAlerts(connection)
+        self.notices = PostgresNotices(connection)
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -151,9 +199,10 @@ class PostgresClients:
 class PostgresAgents:
     """``AgentStore``."""
 
-    def __init__(self, connection: Connection, clock: Clock) -> None:
+    def __init__(self, connection: Connection, clock: Clock, heard: "Heard") -> None:
         self._connection = connection
         self._clock = clock
+        self._heard = heard
 
     def lock(self, client_id: ClientId, agent_id: AgentId, keys: Keys = Keys()) -> Aggregate:
         return self._load(client_id, agent_id, keys, lock=True)
@@ -231,6 +280,7 @@ class PostgresAgents:
     def save(self, outcome: Outcome) -> None:
         with translated():
             self._connection.execute(query("agent_save"), {"doc": Jsonb(_document(outcome))})
+        self._heard.note(outcome.events)
 
     def due(self, now: datetime, limit: int) -> Sequence[tuple[ClientId, AgentId]]:
         rows = self._connection.execute(query("agents_due"), {"now": now, "limit": limit}).fetchall()
@@ -298,9 +348,9 @@ def _events_document(events: Sequence[Event]) -> dict[str, Any]:
     if not events:
         return {}
     messages = [message for event in events if (message := notification_of(event)) is not None]
-    heard = [event for event in events if event.spec.notify is not None or event.spec.frame is not None]
+    heard = [event for event in events if event.spec.is_heard]
     return {
-        "events": [to_row(event) for event in events],
+        "events": [to_row(evolve(event, facts={**event.facts, **current()})) for event in events],
         "notifications": [to_row(message) for message in messages],
         "outbox": [{"event_id": event.event_id, "client_id": event.client_id} for event in heard],
     }
@@ -345,13 +395,16 @@ class PostgresPrices:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def record(self, report: PriceReport) -> None:
+    def record(self, report: PriceReport) -> Sequence[Alert]:
+        recorded = None
         with translated(), self._connection.pipeline():
             if report.observations:
-                self._connection.execute(query("prices_record"), _observations(report))
+                recorded = self._connection.execute(query("prices_record"), _observations(report))
             if report.ondemand:
                 values = {"items": recordset(report.ondemand), "client_id": report.client_id}
                 self._connection.execute(query("ondemand_record"), values)
+        rows = recorded.fetchall() if recorded is not None else []
+        return [from_row(loads(row[0]), Alert) for row in rows]
 
     def market(self, client_id: ClientId, instance_type: str | None, region: str | None, now: datetime) -> Market:
         values = {
@@ -510,9 +563,53 @@ class PostgresIdempotency:
 class PostgresAudit:
     """``AuditLog``."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, heard: Heard) -> None:
         self._connection = connection
+        self._heard = heard
 
     def add(self, events: Sequence[Event]) -> None:
         with translated():
             self._connection.execute(query("events_save"), {"doc": Jsonb(_events_document(events))})
+        self._heard.note(events)
+
+
+class PostgresAlerts:
+    """``AlertStore``."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def add(self, alert: Alert) -> None:
+        with translated():
+            self._connection.execute(query("alert_add"), {"row": Jsonb(to_row(alert))})
+
+    def of_client(self, client_id: ClientId) -> Sequence[Alert]:
+        rows = self._connection.execute(query("alerts_of_client"), {"client_id": client_id}).fetchall()
+        return [from_row(loads(row[0]), Alert) for row in rows]
+
+    def fire(self, client_id: ClientId, alert_ids: Sequence[str], now: datetime) -> frozenset[str]:
+        values = {"client_id": client_id, "alert_ids": sorted(alert_ids), "now": now, "heard_since": now - QUIET}
+        with translated():
+            return frozenset(row[0] for row in self._connection.execute(query("alerts_fire"), values).fetchall())
+
+
+class PostgresNotices:
+    """``NoticeStore``."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def mark_read(self, reader: ClientId | None, notification_id: str, now: datetime) -> bool:
+        values = {"reader": reader or "", "scope": reader, "notification_id": notification_id, "now": now}
+        row = self._connection.execute(query("notice_mark_read"), values).fetchone()
+        return bool(row and row[0])
+
+    def mark_all_read(self, reader: ClientId | None, now: datetime, *, of: ClientId | None = None) -> int:
+        values = {"reader": reader or "", "scope": reader or of, "now": now, "limit": MARKED_AT_ONCE}
+        marked = 0
+        while True:
+            row = self._connection.execute(query("notice_mark_all_read"), values).fetchone()
+            count = int(row[0]) if row else 0
+            marked += count
+            if count < MARKED_AT_ONCE:
+                return marked

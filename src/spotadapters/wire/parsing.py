@@ -28,17 +28,30 @@ OUT_OF_RANGE: Final = Decimal("Infinity")
 
 
 def wire(
-    *aliases: str, default: Any = None, limit: int = MAX_TEXT, clip: bool = False, inside: str | None = None
+    *aliases: str,
+    name: str | None = None,
+    default: Any = None,
+    limit: int = MAX_TEXT,
+    clip: bool = False,
+    inside: str | None = None,
+    kind: Any = None,
 ) -> Any:
-    """A field with its other spellings. ``clip`` shortens a text that is only shown, instead of refusing it; ``inside``
-    names an object in which the field may stand as well."""
-    metadata = {"aliases": aliases, "limit": limit, "clip": clip, "inside": inside}
-    return attrs.field(default=default, metadata=metadata)
+    """A field with its other spellings; ``name`` is the canonical one where it is not the field's own.
+
+    ``clip`` shortens a text that is only shown, instead of refusing it; ``inside`` names an object in which the field
+    may stand as well; ``kind`` is its type where a class is made from a table."""
+    metadata = {"name": name, "aliases": aliases, "limit": limit, "clip": clip, "inside": inside}
+    return attrs.field(default=default, metadata=metadata, type=kind)
 
 
 def required(*aliases: str, limit: int = MAX_TEXT) -> Any:
     """A field without which the call is refused."""
     return attrs.field(metadata={"aliases": aliases, "limit": limit, "clip": False, "inside": None})
+
+
+def present(*aliases: str, limit: int = MAX_TEXT) -> Any:
+    """A field whose key must be there, while null is an answer: the caller could not find out."""
+    return attrs.field(metadata={"aliases": aliases, "limit": limit, "clip": False, "inside": None, "nullable": True})
 
 
 class _Bad(ValueError):
@@ -156,16 +169,20 @@ def _kinds(cls: type) -> dict[str, Any]:
     return _KINDS[cls]
 
 
+def spellings(field: "attrs.Attribute[Any]") -> tuple[str, ...]:
+    """Every name a field may have in a body, the canonical one first."""
+    return (field.metadata.get("name") or field.name, *field.metadata.get("aliases", ()))
+
+
 def _given(data: Mapping[str, Any], field: "attrs.Attribute[Any]") -> Any:
     """The first spelling that is present and not null; the object named by ``inside`` is looked into last."""
-    for name in (field.name, *field.metadata.get("aliases", ())):
+    names = spellings(field)
+    for name in names:
         if data.get(name) is not None:
             return data[name]
     nested = data.get(field.metadata.get("inside") or "")
     if isinstance(nested, dict):
-        return next(
-            (nested[n] for n in (field.name, *field.metadata.get("aliases", ())) if nested.get(n) is not None), None
-        )
+        return next((nested[name] for name in names if nested.get(name) is not None), None)
     return None
 
 
@@ -176,7 +193,9 @@ def _fields(data: Mapping[str, Any], cls: type[T]) -> T:
     for field in attrs.fields(cls):  # type: ignore[arg-type]
         value = _given(data, field)
         if value is None:
-            if field.default is attrs.NOTHING:
+            if field.metadata.get("nullable") and any(name in data for name in spellings(field)):
+                values[field.name] = None
+            elif field.default is attrs.NOTHING:
                 problems[field.name] = ["required"]
             continue
         try:

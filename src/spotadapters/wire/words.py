@@ -1,12 +1,11 @@
 """The core's words in the wire's, and back (Z1). Nothing else translates."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from spotcore.agents import DisplayStatus
 from spotcore.clients import ClientStatus
 from spotcore.commands import Command, CommandKind
-from spotcore.config import AgentConfig, as_values, terminate_wait_minutes
 from spotcore.decisions import Action
 from spotcore.events import Level
 from spotcore.ids import launch_placeholder, replica_placeholder
@@ -91,19 +90,6 @@ READ_ONLY_CONFIG: Final = frozenset(
 )
 
 
-def config(
-    settings: AgentConfig, version: int, *, replica_count: int = 0, engine_active: bool = False
-) -> dict[str, Any]:
-    """The object of http-api section 5."""
-    return {
-        **as_values(settings),
-        "terminate_wait_minutes": terminate_wait_minutes(settings.terminate_wait_seconds),
-        "replica_count": replica_count,
-        "decision_engine_active": engine_active,
-        "config_version": version,
-    }
-
-
 def display_status(status: DisplayStatus) -> str:
     """The agent's one word, the same on the wire."""
     return status.value
@@ -131,62 +117,7 @@ def instance_word(instance: Instance) -> str:
     return instance.cloud_id or launch_placeholder(instance.instance_id)
 
 
-def pool(pool_id: str | None) -> dict[str, Any] | None:
-    """A pool as the dashboard and v4c read it."""
-    if pool_id is None:
-        return None
-    instance_type, _, az = pool_id.rpartition(".")
-    region = az.rstrip("abcdefghijklmnopqrstuvwxyz") or az
-    return {"id": pool_id, "name": f"Pool {pool_id}", "instance_type": instance_type, "region": region, "az": az}
-
-
 def launch_target(command: Command) -> str:
     """What a v5 reads as its target: it launches spot only if the text contains ``spot`` (T07)."""
     kind = "spot" if command.target_mode is Mode.SPOT else "ondemand"
     return f"{kind}.{command.instance_type}.{command.target_az}"
-
-
-def command_item(command: Command, machines: Mapping[Any, Instance]) -> dict[str, Any]:
-    """The superset of http-api 7.9: every key always present, none null that must not be (T04, T10)."""
-    target = machines.get(command.target_instance_id) if command.target_instance_id else None
-    is_switch = command.kind is CommandKind.SWITCH
-    return {
-        "id": command.command_id,
-        "command_id": command.command_id,
-        "command_type": COMMAND_KIND[command.kind],
-        "instance_id": instance_word(target) if target is not None else None,
-        "target_mode": mode(command.target_mode) if is_switch else None,  # T11
-        "target_pool_id": command.target_pool_id if is_switch else None,
-        "request_id": command.request_id,
-        "priority": command.priority,
-        "terminate_wait_seconds": command.terminate_wait_seconds if command.terminate_old else 0,
-        "terminate_old": command.terminate_old,
-        "params": _params(command, target),
-        "metadata": {},  # v5 lets it win over params, so it repeats no key
-        "created_at": command.created_at,
-        "expires_at": command.expires_at,
-    }
-
-
-def _params(command: Command, target: Instance | None) -> dict[str, Any]:
-    match command.kind:
-        case CommandKind.LAUNCH:
-            params = {
-                "target_pool": launch_target(command),
-                "az": command.target_az,
-                "instance_type": command.instance_type,
-                "role_hint": command.params.get("role_hint", "replica"),
-                "ami_id": command.ami_id,
-            }
-            return {name: value for name, value in params.items() if value is not None}
-        case CommandKind.TERMINATE:
-            return {"instance_id": target.cloud_id if target is not None else None}
-        case CommandKind.PROMOTE:
-            return {
-                "replica_instance_id": target.cloud_id if target is not None else None,
-                "old_primary_id": command.params.get("old_primary_id"),
-            }
-        case CommandKind.APPLY_CONFIG:
-            return {"config_updates": dict(command.params.get("config_updates", {}))}
-        case _:
-            return {}

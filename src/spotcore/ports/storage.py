@@ -10,6 +10,7 @@ from attrs import frozen
 
 from spotcore.agents import Life
 from spotcore.aggregate import Aggregate
+from spotcore.alerts import Alert
 from spotcore.builds import Build
 from spotcore.change import Outcome
 from spotcore.clients import Client
@@ -18,6 +19,7 @@ from spotcore.events import Event
 from spotcore.ids import AgentId, ClientId
 from spotcore.market import Market
 from spotcore.prices import PriceReport
+from spotcore.sessions import Session
 
 
 @frozen(kw_only=True)
@@ -172,9 +174,11 @@ class AgentStore(Protocol):
 class PriceStore(Protocol):
     """Observations and buckets (section 8), and the market a rule is shown."""
 
-    def record(self, report: PriceReport) -> None:
+    def record(self, report: PriceReport) -> Sequence[Alert]:
         """Append raw observations (the same submission again is a no-op, DQ-3) and bring buckets to the best of all
-        submissions at once (DQ-4, DQ-6)."""
+        submissions at once (DQ-4, DQ-6).
+
+        Gives the client's enabled alerts on the reported pools, so that a client without any costs no query more."""
         ...
 
     def market(self, client_id: ClientId, instance_type: str | None, region: str | None, now: datetime) -> Market:
@@ -224,6 +228,33 @@ class AuditLog(Protocol):
         ...
 
 
+class AlertStore(Protocol):
+    """Price alerts (E82, E83)."""
+
+    def add(self, alert: Alert) -> None: ...
+
+    def of_client(self, client_id: ClientId) -> Sequence[Alert]:
+        """Newest first."""
+        ...
+
+    def fire(self, client_id: ClientId, alert_ids: Sequence[str], now: datetime) -> frozenset[str]:
+        """Those of the alerts that are not quiet: they are from now on. Of two reports at once, one gets each."""
+        ...
+
+
+class NoticeStore(Protocol):
+    """Who has read which notification (NT-2). A ``reader`` is a client, or None for the operator, who sees all but a
+    deleted client's and whose reading changes nothing for a client."""
+
+    def mark_read(self, reader: ClientId | None, notification_id: str, now: datetime) -> bool:
+        """True when the reader can see the notification; it is read from now on, if it was not before."""
+        ...
+
+    def mark_all_read(self, reader: ClientId | None, now: datetime, *, of: ClientId | None = None) -> int:
+        """How many became read by this. ``of`` narrows the operator's view to one client's (and broadcasts)."""
+        ...
+
+
 class UnitOfWork(Protocol):
     """Everything one transaction can reach."""
 
@@ -239,6 +270,10 @@ class UnitOfWork(Protocol):
     def idempotency(self) -> IdempotencyStore: ...
     @property
     def audit(self) -> AuditLog: ...
+    @property
+    def alerts(self) -> AlertStore: ...
+    @property
+    def notices(self) -> NoticeStore: ...
     def savepoint(self) -> AbstractContextManager[None]:
         """What happens inside is undone alone when it raises; the transaction goes on."""
         ...
@@ -262,4 +297,20 @@ class Credentials(Protocol):
 
     def touch(self, client_id: ClientId, now: datetime) -> None:
         """Remember when the client was last heard; coarse, and never per heartbeat."""
+        ...
+
+    def find_session(self, session_hash: str, now: datetime) -> tuple[Session, Credential] | None:
+        """A dashboard session that is open, and what its token opens now; None when either has ended."""
+        ...
+
+    def open_session(self, session: Session) -> None:
+        """Keep a new session; sessions older than any can be are dropped with it."""
+        ...
+
+    def see_session(self, session: Session) -> None:
+        """Store its ``seen_at``; never backwards."""
+        ...
+
+    def end_session(self, session_hash: str) -> None:
+        """The session is gone. Repeatable."""
         ...

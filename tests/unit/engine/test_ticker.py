@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from spotadapters.engine.runner import EngineRunner
 from spotadapters.memory import MemoryStorage
+from spotadapters.system.jobs import JobBoard
 from spotapp.ticker import Ticker
 from spotcore.agents import Link
 from spotcore.control_plane import control_plane
@@ -45,7 +46,7 @@ def test_4_6_time_passes_for_agents_while_an_engine_is_thinking() -> None:
         transactions=world.transactions, clock=world.clock, identity=CountingIdentity("11111111"), advisor=runner
     )
     agent_id = world.register().agent_id
-    ticker = Ticker(plane, tick_seconds=0.05, decision_seconds=0.05)
+    ticker = Ticker(plane, world.clock, JobBoard(), tick_seconds=0.05, decision_seconds=0.05)
     ticker.start()
     try:
         assert engine.asked.wait(10)

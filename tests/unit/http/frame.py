@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from attrs import define
@@ -13,6 +14,7 @@ from starlette.testclient import TestClient
 from spotadapters.http.app import create_app
 from spotadapters.http.application import Parts
 from spotadapters.http.lanes import Lanes
+from spotadapters.http.live import LiveHub
 from spotadapters.http.routing import Server
 from spotadapters.http.waiting import Hub
 from spotadapters.memory import MemoryStorage
@@ -48,6 +50,22 @@ class Breakable:
         self._reach(urgent=False)
         self.credentials.touch(*args)
 
+    def find_session(self, *args: Any) -> Any:
+        self._reach(urgent=True)
+        return self.credentials.find_session(*args)
+
+    def open_session(self, *args: Any) -> None:
+        self._reach(urgent=False)
+        self.credentials.open_session(*args)
+
+    def see_session(self, *args: Any) -> None:
+        self._reach(urgent=False)
+        self.credentials.see_session(*args)
+
+    def end_session(self, *args: Any) -> None:
+        self._reach(urgent=False)
+        self.credentials.end_session(*args)
+
     def _reach(self, *, urgent: bool) -> None:
         self.tries += 1
         if self.failure is not None and not (urgent and self.is_reserve_left):
@@ -65,6 +83,7 @@ class Frame:
     clock: FakeClock
     hub: Hub
     lanes: Lanes
+    live: LiveHub
 
     def client(self, name: str = "Acme") -> tuple[str, str]:
         """A client's id and token."""
@@ -89,7 +108,7 @@ class Frame:
 
 
 @contextmanager
-def a_frame() -> Iterator[Frame]:
+def a_frame(dashboard: Path | None = None) -> Iterator[Frame]:
     """The application, started and stopped."""
     clock, identity, storage, hub = FakeClock(START), CountingIdentity(), Breakable(), Hub()
     plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity)
@@ -99,12 +118,12 @@ def a_frame() -> Iterator[Frame]:
                 token_hash=identity.hash_token(ADMIN), hint=ADMIN[-4:], sealed=None, client_id=None, created_at=START
             )
         )
-    lanes = Lanes(ordinary=4, pulse=2, urgent=2)
+    lanes, live = Lanes(ordinary=4, pulse=2, urgent=2), LiveHub()
     parts = Parts(
         plane=plane, transactions=storage.transactions, credentials=storage, reads=None, clock=clock, identity=identity,
-        lanes=lanes, hub=hub, server=Server(version="test"),
+        lanes=lanes, hub=hub, live=live, server=Server(version="test"), dashboard=dashboard,
     )  # fmt: skip
     app = create_app(parts)
     with TestClient(app, raise_server_exceptions=False) as http:
-        yield Frame(app=app, http=http, plane=plane, storage=storage, clock=clock, hub=hub, lanes=lanes)
+        yield Frame(app=app, http=http, plane=plane, storage=storage, clock=clock, hub=hub, lanes=lanes, live=live)
     lanes.close()

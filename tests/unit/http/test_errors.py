@@ -63,8 +63,8 @@ def test_the_name_of_a_constraint_stays_inside() -> None:
 def test_a_config_conflict_shows_the_current_object_of_section_5() -> None:
     details = details_of(ConfigConflict("changed meanwhile", config=AgentConfig(), config_version=4))
     assert details is not None
-    assert details["config"]["config_version"] == 4
-    assert details["config"]["terminate_wait_minutes"] == 5
+    assert details["config"].config_version == 4
+    assert details["config"].terminate_wait_minutes == 5
 
 
 # ---- over the wire

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from spotadapters.wire import words
+from spotadapters.wire import objects, words
+from spotadapters.wire.answers import as_mapping
 from spotcore.clients import ClientStatus
 from spotcore.commands import Command, CommandKind, Origin
 from spotcore.config import AgentConfig
@@ -45,7 +46,8 @@ def command(kind: CommandKind, **facts: Any) -> Command:
 def item(kind: CommandKind, target: Instance | None = None, **facts: Any) -> dict[str, Any]:
     if target is not None:
         facts["target_instance_id"] = target.instance_id
-    return words.command_item(command(kind, **facts), {target.instance_id: target} if target else {})
+    shown = objects.command_item(command(kind, **facts), {target.instance_id: target} if target else {})
+    return dict(as_mapping(shown, legacy=False))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,7 @@ def test_trigger_aliases_mean_what_4_3_says(word: str, meant: str) -> None:
 
 
 def test_the_config_object_has_every_field_of_section_5() -> None:
-    assert set(words.config(AgentConfig(), 3)) == {
+    assert set(as_mapping(objects.config(AgentConfig(), 3), legacy=False)) == {
         "enabled", "auto_switch_enabled", "manual_replica_enabled", "auto_terminate_enabled", "terminate_wait_seconds",
         "terminate_wait_minutes", "replica_enabled", "replica_count", "min_savings_percent", "risk_threshold",
         "max_switches_per_week", "max_switches_per_day", "min_pool_duration_hours", "cleanup_enabled",
@@ -136,8 +138,8 @@ def test_the_config_object_has_every_field_of_section_5() -> None:
 
 @pytest.mark.parametrize(("seconds", "minutes"), [(300, 5), (301, 6), (60, 1), (86_400, 1_440)])
 def test_minutes_are_seconds_rounded_up(seconds: int, minutes: int) -> None:
-    shown = words.config(AgentConfig(terminate_wait_seconds=seconds), 1)
-    assert (shown["terminate_wait_seconds"], shown["terminate_wait_minutes"]) == (seconds, minutes)
+    shown = objects.config(AgentConfig(terminate_wait_seconds=seconds), 1)
+    assert (shown.terminate_wait_seconds, shown.terminate_wait_minutes) == (seconds, minutes)
 
 
 # ---- command items
@@ -227,17 +229,17 @@ def test_a_machine_shows_its_cloud_id_as_soon_as_it_has_one() -> None:
 
 
 def test_the_zone_of_a_pool_is_what_follows_the_last_dot_t25() -> None:
-    assert words.pool("t3.medium.us-east-1a") == {
-        "id": "t3.medium.us-east-1a",
-        "name": "Pool t3.medium.us-east-1a",
-        "instance_type": "t3.medium",
-        "region": "us-east-1",
-        "az": "us-east-1a",
-    }
+    assert objects.pool("t3.medium.us-east-1a") == objects.Pool(
+        id="t3.medium.us-east-1a",
+        name="Pool t3.medium.us-east-1a",
+        instance_type="t3.medium",
+        region="us-east-1",
+        az="us-east-1a",
+    )
 
 
 def test_an_unknown_pool_is_null() -> None:
-    assert words.pool(None) is None
+    assert objects.pool(None) is None
 
 
 def test_an_unknown_mode_stays_null() -> None:

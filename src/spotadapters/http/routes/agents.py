@@ -4,16 +4,18 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from attrs import evolve, frozen
+from attrs import asdict, evolve, fields_dict, frozen, make_class
 
 from spotadapters.http.auth import Access, Needs
 from spotadapters.http.envelope import Answer
 from spotadapters.http.lanes import Lane
 from spotadapters.http.routing import Call, Endpoint
-from spotadapters.wire import words
-from spotadapters.wire.parsing import flag, required, wire
+from spotadapters.wire import objects, words
+from spotadapters.wire.answers import camel, shown
+from spotadapters.wire.objects import Config, Done
+from spotadapters.wire.parsing import present, required, wire
 from spotcore.builds import Evidence
-from spotcore.config import SETTINGS, ConfigChange, terminate_wait_minutes
+from spotcore.config import SETTINGS, AgentConfig, ConfigChange
 from spotcore.errors import ValidationFailed
 from spotcore.ids import CloudId, is_cloud_id
 from spotcore.liveness import Heartbeat, HeartbeatAnswer, SeenMachine
@@ -46,6 +48,9 @@ class Register:
     """E16."""
 
     instance_id: str = required(limit=128)
+    instance_type: str | None = present(limit=64)
+    region: str | None = present(limit=64)
+    az: str | None = present("availability_zone", limit=64)
     logical_agent_id: str | None = wire(limit=255)
     mode: str | None = wire("current_mode")
     hostname: str | None = wire(clip=True)
@@ -58,15 +63,16 @@ class Register:
     project_id: str | None = wire(clip=True)
 
 
-def _place(data: Mapping[str, Any], *names: str) -> str | None:
-    """Type, region or zone: null and ``unknown`` are accepted as unknown, a missing key is not (E16)."""
-    for name in names:
-        if name in data:
-            value = data[name]
-            if value is not None and (type(value) is not str or len(value) > 64):
-                raise ValidationFailed(f"invalid: {name}", **{names[0]: ["expected a text of at most 64 characters"]})
-            return known(value)
-    raise ValidationFailed(f"missing: {names[0]}", **{names[0]: ["required"]})
+@frozen(kw_only=True)
+class Registered:
+    """E16."""
+
+    agent_id: str
+    client_id: str
+    role: str = shown(doc="primary, replica, retired or pending")
+    config: Config
+    config_version: int
+    registered: str = shown(doc="new, updated or ignored")
 
 
 def register(call: Call) -> Answer:
@@ -81,9 +87,9 @@ def register(call: Call) -> Answer:
     wanted = Registration(
         cloud_id=CloudId(body.instance_id),
         logical_agent_id=body.logical_agent_id or body.instance_id,
-        instance_type=_place(data, "instance_type"),
-        region=_place(data, "region"),
-        az=_place(data, "az", "availability_zone"),
+        instance_type=known(body.instance_type),
+        region=known(body.region),
+        az=known(body.az),
         mode=mode_of(body.mode),
         hostname=body.hostname,
         ami_id=known(body.ami_id),
@@ -98,19 +104,19 @@ def register(call: Call) -> Answer:
     answer = call.plane.agents.register(
         call.principal.acting(None, actor="agent"), wanted, known_only=client is not None and client.is_suspended
     )
-    settings = words.config(
+    settings = objects.config(
         answer.config, answer.config_version, replica_count=answer.replica_count,
         engine_active=call.server.engine_loaded and answer.role == "primary",
     )  # fmt: skip
     return Answer(
-        data={
-            "agent_id": answer.agent_id,
-            "client_id": answer.client_id,
-            "role": answer.role,
-            "config": settings,
-            "config_version": answer.config_version,
-            "registered": answer.registered.value,
-        }
+        data=Registered(
+            agent_id=answer.agent_id,
+            client_id=answer.client_id,
+            role=answer.role,
+            config=settings,
+            config_version=answer.config_version,
+            registered=answer.registered.value,
+        )
     )
 
 
@@ -185,24 +191,40 @@ def heartbeat(call: Call) -> Answer:
     return Answer(data=_heartbeat_data(answer, call.server.engine_loaded, acknowledged=True))
 
 
-def _heartbeat_data(answer: HeartbeatAnswer, engine_loaded: bool, *, acknowledged: bool) -> dict[str, Any]:
-    settings = words.config(
+@frozen(kw_only=True)
+class BeatAnswer:
+    """E17."""
+
+    success: bool = True
+    acknowledged: bool = shown(doc="false while the database is away and an earlier answer is repeated")
+    agent_id: str
+    role: str
+    status: str
+    server_time: datetime
+    poll_hint_seconds: int
+    config_version: int
+    config_changed: bool
+    commands_pending: bool
+    config: Config
+
+
+def _heartbeat_data(answer: HeartbeatAnswer, engine_loaded: bool, *, acknowledged: bool) -> BeatAnswer:
+    settings = objects.config(
         answer.config, answer.config_version, replica_count=answer.replica_count,
         engine_active=engine_loaded and answer.role == "primary",
     )  # fmt: skip
-    return {
-        "success": True,
-        "acknowledged": acknowledged,
-        "agent_id": answer.agent_id,
-        "role": answer.role,
-        "status": answer.status,
-        "server_time": answer.server_time,
-        "poll_hint_seconds": answer.poll_hint_seconds,
-        "config_version": answer.config_version,
-        "config_changed": answer.config_changed,
-        "commands_pending": answer.commands_pending,
-        "config": settings,
-    }
+    return BeatAnswer(
+        acknowledged=acknowledged,
+        agent_id=answer.agent_id,
+        role=answer.role,
+        status=answer.status,
+        server_time=answer.server_time,
+        poll_hint_seconds=answer.poll_hint_seconds,
+        config_version=answer.config_version,
+        config_changed=answer.config_changed,
+        commands_pending=answer.commands_pending,
+        config=settings,
+    )
 
 
 def degraded_heartbeat(answer: HeartbeatAnswer, now: datetime, engine_loaded: bool) -> Answer:
@@ -211,101 +233,136 @@ def degraded_heartbeat(answer: HeartbeatAnswer, now: datetime, engine_loaded: bo
     return Answer(data=_heartbeat_data(again, engine_loaded, acknowledged=False))
 
 
+@frozen(kw_only=True)
+class AgentSettings(Config):
+    """E18."""
+
+    agent_id: str
+
+
 def config(call: Call) -> Answer:
     """E18, with the version as ETag (CV-6)."""
     answer = call.plane.agents.config(call.agent_caller(), call.agent_id)
-    settings = words.config(
+    settings = objects.config(
         answer.config, answer.config_version, replica_count=answer.replica_count,
         engine_active=call.server.engine_loaded,
     )  # fmt: skip
     etag = f'"{answer.config_version}"'
     if call.headers.get("if-none-match") == etag:
         return Answer(data={}, status=304, headers={"ETag": etag})
-    return Answer(data={**settings, "agent_id": call.agent_id}, headers={"ETag": etag})
+    return Answer(data=AgentSettings(**asdict(settings, recurse=False), agent_id=call.agent_id), headers={"ETag": etag})
+
+
+@frozen(kw_only=True)
+class Toggle:
+    """E19."""
+
+    enabled: bool = wire(default=True)
+
+
+@frozen(kw_only=True)
+class Toggled:
+    """E19."""
+
+    success: bool = True
+    enabled: bool
+    config_version: int
 
 
 def toggle(call: Call) -> Answer:
     """E19."""
-    value = call.data().get("enabled")
-    try:
-        enabled = True if value is None else flag(value)
-    except ValueError as bad:
-        raise ValidationFailed("invalid: enabled", enabled=[str(bad)]) from None
-    answer = call.plane.agents.toggle(call.agent_caller(actor="client"), call.agent_id, enabled)
-    return Answer(data={"success": True, "enabled": answer.config.enabled, "config_version": answer.config_version})
+    wanted = call.parse(Toggle).enabled
+    answer = call.plane.agents.toggle(call.agent_caller(actor="client"), call.agent_id, wanted)
+    return Answer(data=Toggled(enabled=answer.config.enabled, config_version=answer.config_version))
 
 
-def _camel(name: str) -> str:
-    head, *rest = name.split("_")
-    return head + "".join(part.capitalize() for part in rest)
-
-
-FLAGS: Final = frozenset(
-    {
-        "auto_switch_enabled", "manual_replica_enabled", "auto_terminate_enabled", "replica_enabled",
-        "cleanup_enabled", "emergency_rebalance_only",
-    }
-)  # fmt: skip
 NULLABLE: Final = frozenset({"failover_on_heartbeat_loss_seconds"})
 
 
-def config_change(data: Mapping[str, Any], *, camel_first: bool) -> ConfigChange:
-    """Any writable setting in either spelling, and the wait in minutes (E20, E25). ``enabled`` is E19's alone."""
-    wanted: dict[str, Any] = {}
-    for name in SETTINGS:
-        if name == "enabled":
-            continue
-        spellings = (_camel(name), name) if camel_first else (name, _camel(name))
-        given = [data[one] for one in spellings if one in data and (data[one] is not None or name in NULLABLE)]
-        if given:
-            wanted[name] = bool(given[0]) if name in FLAGS and given[0] in (0, 1) else given[0]
-    for spelling in ("terminateWaitMinutes", "terminate_wait_minutes"):
-        minutes = data.get(spelling)
-        if minutes is None or "terminate_wait_seconds" in wanted:
-            continue
-        if type(minutes) is not int or not 1 <= minutes <= 1_440:
-            raise ValidationFailed(f"invalid: {spelling}", **{spelling: ["use a whole number from 1 to 1440"]})
+def _change_class(name: str, *, in_camel: bool) -> type:
+    """A body with any writable setting in either spelling. ``enabled`` is E19's alone (http-api 5)."""
+    fields: dict[str, Any] = {"expected_version": wire(kind=int | None)}
+    minutes = ("terminateWaitMinutes", "terminate_wait_minutes")
+    fields["terminate_wait_minutes"] = wire(minutes[1], name=minutes[0], kind=int | None)
+    for setting, field in fields_dict(AgentConfig).items():
+        if setting != "enabled":
+            spelled = (camel(setting), setting) if in_camel else (setting, camel(setting))
+            declared: Any = field.type
+            fields[setting] = wire(spelled[1], name=spelled[0], limit=128, kind=declared | None)
+    return make_class(name, fields, frozen=True, kw_only=True)
+
+
+CamelChange: Final = _change_class("CamelChange", in_camel=True)
+SnakeChange: Final = _change_class("SnakeChange", in_camel=False)
+
+
+def config_change(call: Call, body: Any) -> ConfigChange:
+    """What a body asks for (E20, E25); ranges are the core's to judge."""
+    wanted = {name: getattr(body, name) for name in SETTINGS if getattr(body, name, None) is not None}
+    data = call.data()
+    wanted |= {name: None for name in NULLABLE if name not in wanted and (name in data or camel(name) in data)}
+    minutes = body.terminate_wait_minutes
+    if minutes is not None and "terminate_wait_seconds" not in wanted:
+        if not 1 <= minutes <= 1_440:
+            raise ValidationFailed(
+                "invalid: terminateWaitMinutes", terminateWaitMinutes=["use a whole number from 1 to 1440"]
+            )
         wanted["terminate_wait_seconds"] = minutes * 60
-    expected = data.get("expected_version")
-    if expected is not None and type(expected) is not int:
-        raise ValidationFailed("invalid: expected_version", expected_version=["use a whole number"])
-    return ConfigChange(wanted=wanted, expected_version=expected)
+    return ConfigChange(wanted=wanted, expected_version=body.expected_version)
 
 
-def _configured(call: Call, *, camel_first: bool) -> Answer:
-    change = config_change(call.data(), camel_first=camel_first)
+@frozen(kw_only=True)
+class Configured:
+    """E20, E25: stored values, never an echo of the request (MX-12)."""
+
+    success: bool = True
+    auto_switch_enabled: bool
+    manual_replica_enabled: bool
+    auto_terminate_enabled: bool
+    terminate_wait_seconds: int
+    config_version: int
+
+
+def _configured(call: Call, kind: type) -> Answer:
+    change = config_change(call, call.parse(kind))
     return _config_answer(call.plane.agents.configure(call.agent_caller(actor="client"), call.agent_id, change))
 
 
 def _config_answer(answer: ConfigAnswer) -> Answer:
-    """The stored values, never an echo of the request (MX-12)."""
     settings = answer.config
     return Answer(
-        data={
-            "success": True,
-            "auto_switch_enabled": settings.auto_switch_enabled,
-            "manual_replica_enabled": settings.manual_replica_enabled,
-            "auto_terminate_enabled": settings.auto_terminate_enabled,
-            "terminate_wait_seconds": settings.terminate_wait_seconds,
-            "config_version": answer.config_version,
-        }
+        data=Configured(
+            auto_switch_enabled=settings.auto_switch_enabled,
+            manual_replica_enabled=settings.manual_replica_enabled,
+            auto_terminate_enabled=settings.auto_terminate_enabled,
+            terminate_wait_seconds=settings.terminate_wait_seconds,
+            config_version=answer.config_version,
+        )
     )
 
 
 def configure(call: Call) -> Answer:
     """E20."""
-    return _configured(call, camel_first=True)
+    return _configured(call, CamelChange)
 
 
 def settings(call: Call) -> Answer:
     """E25."""
-    return _configured(call, camel_first=False)
+    return _configured(call, SnakeChange)
+
+
+@frozen(kw_only=True)
+class AgentDeleted:
+    """E21."""
+
+    success: bool = True
+    agent_id: str
 
 
 def delete(call: Call) -> Answer:
     """E21."""
     call.plane.agents.delete(call.agent_caller(actor="client"), call.agent_id)
-    return Answer(data={"success": True, "agent_id": call.agent_id}, message="Agent deleted; its machine keeps running")
+    return Answer(data=AgentDeleted(agent_id=call.agent_id), message="Agent deleted; its machine keeps running")
 
 
 @frozen(kw_only=True)
@@ -339,44 +396,29 @@ def agents_of_client(call: Call) -> Answer:
     """E22."""
     caller = call.client_caller()
     call.plane.clients.get(caller.client_id)
-    return Answer(data=[_listed(row) for row in call.reads.agents_of_client(caller.client_id)])
+    return Answer(data=call.reads.rows("agents_of_client", AgentItem, client_id=caller.client_id))
 
 
-def _listed(row: Mapping[str, Any]) -> AgentItem:
-    return AgentItem(
-        id=row["agent_id"],
-        logical_agent_id=row["logical_agent_id"],
-        hostname=row["hostname"],
-        instance_id=row["cloud_id"],
-        instance_type=row["instance_type"],
-        region=row["region"],
-        az=row["az"],
-        current_mode=row["mode"],
-        current_pool_id=row["pool_id"],
-        status=row["status"],
-        last_heartbeat=row["last_heartbeat_at"],
-        instance_count=row["instance_count"],
-        enabled=row["enabled"],
-        auto_switch_enabled=row["auto_switch_enabled"],
-        manual_replica_enabled=row["manual_replica_enabled"],
-        auto_terminate_enabled=row["auto_terminate_enabled"],
-        terminate_wait_minutes=terminate_wait_minutes(row["terminate_wait_seconds"]),
-        agent_version=row["agent_version"],
-        config_version=row["config_version"],
-        notice_status=row["notice_status"] or "none",
-    )
+@frozen(kw_only=True)
+class PresenceAnswer:
+    """E26."""
+
+    agent_id: str
+    status: str
+    enabled: bool
+    config_version: int
 
 
 def presence(call: Call) -> Answer:
     """E26: 404 only for an agent that is deleted or never was (T01)."""
     found = call.plane.agents.presence(call.principal.acting(None, actor="agent"), call.agent_id)
     return Answer(
-        data={
-            "agent_id": found.agent_id,
-            "status": found.status,
-            "enabled": found.enabled,
-            "config_version": found.config_version,
-        }
+        data=PresenceAnswer(
+            agent_id=found.agent_id,
+            status=found.status,
+            enabled=found.enabled,
+            config_version=found.config_version,
+        )
     )
 
 
@@ -394,7 +436,15 @@ def shutdown(call: Call) -> Answer:
     body = call.parse(Shutdown)
     machine = body.cloud_instance_id if is_cloud_id(body.cloud_instance_id) else None
     call.plane.agents.shutdown(call.agent_caller(), call.agent_id, machine)
-    return Answer(data={"success": True})
+    return Answer(data=Done())
+
+
+@frozen(kw_only=True)
+class Uninstalled:
+    """E28."""
+
+    success: bool = True
+    matched: bool
 
 
 def uninstall(call: Call) -> Answer:
@@ -405,7 +455,7 @@ def uninstall(call: Call) -> Answer:
         matched = call.plane.agents.uninstall(
             call.principal.acting(None, actor="agent"), body.cloud_instance_id, body.reason
         )
-    return Answer(data={"success": True, "matched": matched})
+    return Answer(data=Uninstalled(matched=matched))
 
 
 A: Final = "/api/agents/{agent_id}"
@@ -413,24 +463,43 @@ C: Final = "/api/client/agents/{agent_id}"
 routes = [
     Endpoint(
         number="E16", method="POST", path="/api/agents/register", handler=register, access=SAFE, mirror=True,
-        body_token=True,
+        body_token=True, body=Register, answers=Registered,
+        refuses=("LOGICAL_AGENT_CONFLICT", "INSTANCE_OWNED", "LIMIT_REACHED"),
     ),
     Endpoint(
-        number="E28", method="POST", path="/api/agents/uninstall", handler=uninstall, access=SAFE, mirror=True
+        number="E28", method="POST", path="/api/agents/uninstall", handler=uninstall, access=SAFE, mirror=True,
+        body=Shutdown, answers=Uninstalled,
     ),
     Endpoint(
         number="E17", method="POST", path=A + "/heartbeat", handler=heartbeat, access=ALWAYS, mirror=True,
-        lane=Lane.PULSE,
+        lane=Lane.PULSE, body=Beat, answers=BeatAnswer,
     ),
-    Endpoint(number="E18", method="GET", path=A + "/config", handler=config, access=SAFE, mirror=True),
-    Endpoint(number="E19", method="POST", path=C + "/toggle-enabled", handler=toggle, access=PEOPLE),
-    Endpoint(number="E20", method="POST", path=C + "/config", handler=configure, access=PEOPLE),
-    Endpoint(number="E25", method="POST", path=C + "/settings", handler=settings, access=PEOPLE),
-    Endpoint(number="E21", method="DELETE", path=C, handler=delete, access=PEOPLE),
+    Endpoint(
+        number="E18", method="GET", path=A + "/config", handler=config, access=SAFE, mirror=True, answers=AgentSettings
+    ),
+    Endpoint(
+        number="E19", method="POST", path=C + "/toggle-enabled", handler=toggle, access=PEOPLE, body=Toggle,
+        answers=Toggled,
+    ),
+    Endpoint(
+        number="E20", method="POST", path=C + "/config", handler=configure, access=PEOPLE, body=CamelChange,
+        answers=Configured, refuses=("MUTUALLY_EXCLUSIVE", "CONFIG_CONFLICT"),
+    ),
+    Endpoint(
+        number="E25", method="POST", path=C + "/settings", handler=settings, access=PEOPLE, body=SnakeChange,
+        answers=Configured, refuses=("MUTUALLY_EXCLUSIVE", "CONFIG_CONFLICT"),
+    ),
+    Endpoint(number="E21", method="DELETE", path=C, handler=delete, access=PEOPLE, answers=AgentDeleted),
     Endpoint(
         number="E22", method="GET", path="/api/client/{client_id}/agents", handler=agents_of_client, access=PEOPLE,
         answers=tuple[AgentItem, ...],
     ),
-    Endpoint(number="E26", method="GET", path=A, handler=presence, access=SAFE, mirror=True),
-    Endpoint(number="E27", method="POST", path=A + "/shutdown", handler=shutdown, access=SAFE, mirror=True),
+    Endpoint(
+        number="E26", method="GET", path=A, handler=presence, access=SAFE, mirror=True, answers=PresenceAnswer,
+        refuses=("FORBIDDEN",),
+    ),
+    Endpoint(
+        number="E27", method="POST", path=A + "/shutdown", handler=shutdown, access=SAFE, mirror=True, body=Shutdown,
+        answers=Done,
+    ),
 ]  # fmt: skip

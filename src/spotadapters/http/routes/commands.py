@@ -8,7 +8,10 @@ from attrs import frozen
 from spotadapters.http.envelope import Answer
 from spotadapters.http.routes.agents import ALWAYS, SAFE, known
 from spotadapters.http.routing import Call, Endpoint
-from spotadapters.wire import words
+from spotadapters.http.waiting import MAX_WAIT_SECONDS
+from spotadapters.wire import asking
+from spotadapters.wire.answers import shown
+from spotadapters.wire.objects import CommandItem, command_item
 from spotadapters.wire.parsing import flag, required, wire
 from spotcore.builds import Evidence
 from spotcore.dispatch import Dialect
@@ -19,9 +22,23 @@ from spotcore.reports import CommandReport
 from spotcore.standby import MachineFacts
 
 
+@frozen(kw_only=True)
+class Waiting:
+    """E69, E71: how long to wait for a command (Z18)."""
+
+    wait: int = asking.whole(0, 0, MAX_WAIT_SECONDS)
+
+
+@frozen(kw_only=True)
+class CommandList:
+    """E69, E71."""
+
+    commands: tuple[CommandItem, ...]
+
+
 def _fetched(call: Call, dialect: Dialect) -> Answer:
     handed = call.plane.commands.fetch(call.agent_caller(), call.agent_id, dialect)
-    return Answer(data={"commands": [words.command_item(one, handed.machines) for one in handed.commands]})
+    return Answer(data=CommandList(commands=tuple(command_item(one, handed.machines) for one in handed.commands)))
 
 
 def pending_classic(call: Call) -> Answer:
@@ -88,13 +105,21 @@ def mark_executed(call: Call) -> Answer:
     return _reported(call, body.command_id, _success(call.data()), Evidence.MARK_EXECUTED)
 
 
+@frozen(kw_only=True)
+class Acknowledged:
+    """E70, E73."""
+
+    success: bool = True
+    command_id: str
+
+
 def _reported(call: Call, name: str, success: bool | None, evidence: Evidence) -> Answer:
     body = call.parse(Executed)
     report = CommandReport(command=name, success=success, message=body.message, result=body.execution_result)
     command = call.plane.commands.result(call.agent_caller(), call.agent_id, report, (evidence,))
     if command is None:
         raise NotFound("unknown command")
-    return Answer(data={"success": True, "command_id": command.command_id})
+    return Answer(data=Acknowledged(command_id=command.command_id))
 
 
 @frozen(kw_only=True)
@@ -106,6 +131,15 @@ class ActionResult:
     cloud_instance_id: str | None = wire("instance_id", limit=128)
     error_message: str | None = wire("error", "message", clip=True)
     metadata: Mapping[str, Any] | None = wire()
+
+
+@frozen(kw_only=True)
+class ActionRecorded:
+    """E72. ``matched`` false: no such command, noted only."""
+
+    success: bool = True
+    command_id: str | None
+    matched: bool | None = shown(default=None, optional=True)
 
 
 def action_result(call: Call) -> Answer:
@@ -122,8 +156,8 @@ def action_result(call: Call) -> Answer:
     )
     command = call.plane.commands.result(call.agent_caller(), call.agent_id, report, (Evidence.MODERN_CALL,))
     if command is None:
-        return Answer(data={"success": True, "matched": False, "command_id": None})
-    return Answer(data={"success": True, "command_id": command.command_id})
+        return Answer(data=ActionRecorded(matched=False, command_id=None))
+    return Answer(data=ActionRecorded(command_id=command.command_id))
 
 
 @frozen(kw_only=True)
@@ -135,6 +169,16 @@ class Launched:
     instance_type: str | None = wire(limit=64)
     az: str | None = wire(limit=64)
     request_id: str | None = wire(limit=128)
+
+
+@frozen(kw_only=True)
+class LaunchConfirmed:
+    """E40."""
+
+    success: bool = True
+    instance_id: str
+    status: str
+    launch_duration_seconds: int | None
 
 
 def launched(call: Call) -> Answer:
@@ -150,12 +194,7 @@ def launched(call: Call) -> Answer:
     if machine.launch_requested_at is not None and machine.confirmed_at is not None:
         seconds = round((machine.confirmed_at - machine.launch_requested_at).total_seconds())
     return Answer(
-        data={
-            "success": True,
-            "instance_id": body.instance_id,
-            "status": machine.status.value,
-            "launch_duration_seconds": seconds,
-        }
+        data=LaunchConfirmed(instance_id=body.instance_id, status=machine.status.value, launch_duration_seconds=seconds)
     )
 
 
@@ -164,6 +203,16 @@ class Terminated:
     """E41."""
 
     instance_id: str = required("cloud_instance_id", limit=128)
+
+
+@frozen(kw_only=True)
+class TerminationConfirmed:
+    """E41."""
+
+    success: bool = True
+    instance_id: str
+    status: str
+    termination_duration_seconds: int | None
 
 
 def terminated(call: Call) -> Answer:
@@ -175,13 +224,33 @@ def terminated(call: Call) -> Answer:
         seconds = round((machine.terminated_at - machine.terminating_since).total_seconds())
     ended = machine.status is InstanceStatus.TERMINATED
     return Answer(
-        data={
-            "success": True,
-            "instance_id": body.instance_id,
-            "status": "terminated" if ended else machine.status.value,
-            "termination_duration_seconds": seconds,
-        }
+        data=TerminationConfirmed(
+            instance_id=body.instance_id,
+            status="terminated" if ended else machine.status.value,
+            termination_duration_seconds=seconds,
+        )
     )
+
+
+@frozen(kw_only=True)
+class ToTerminate:
+    """E55: one machine to end."""
+
+    instance_id: str
+    instance_type: str | None
+    az: str | None
+    reason: str = shown(doc="zombie_timeout, replica_terminated or manual_terminate")
+    seconds_waiting: int | None = shown(default=None, optional=True, doc="of a zombie")
+    seconds_since_marked: int | None = shown(default=None, optional=True, doc="of any other")
+
+
+@frozen(kw_only=True)
+class TerminateList:
+    """E55."""
+
+    instances: tuple[ToTerminate, ...]
+    auto_terminate_enabled: bool
+    terminate_wait_seconds: int
 
 
 def terminate_list(call: Call) -> Answer:
@@ -189,49 +258,58 @@ def terminate_list(call: Call) -> Answer:
     found = call.plane.commands.terminate_list(call.agent_caller(), call.agent_id)
     items = []
     for entry in found.entries:
-        waited = "seconds_waiting" if entry.reason.value == "zombie_timeout" else "seconds_since_marked"
+        zombie = entry.reason.value == "zombie_timeout"
         items.append(
-            {
-                "instance_id": entry.instance.cloud_id,
-                "instance_type": entry.instance.instance_type,
-                "az": entry.instance.az,
-                "reason": entry.reason.value,
-                waited: entry.seconds,
-            }
+            ToTerminate(
+                instance_id=entry.instance.cloud_id or "",  # a machine is listed once it has one (I10)
+                instance_type=entry.instance.instance_type,
+                az=entry.instance.az,
+                reason=entry.reason.value,
+                seconds_waiting=entry.seconds if zombie else None,
+                seconds_since_marked=None if zombie else entry.seconds,
+            )
         )
     return Answer(
-        data={
-            "instances": items,
-            "auto_terminate_enabled": found.auto_terminate_enabled,
-            "terminate_wait_seconds": found.terminate_wait_seconds,
-        }
+        data=TerminateList(
+            instances=tuple(items),
+            auto_terminate_enabled=found.auto_terminate_enabled,
+            terminate_wait_seconds=found.terminate_wait_seconds,
+        )
     )
 
 
 A: Final = "/api/agents/{agent_id}"
 routes = [
-    Endpoint(number="E40", method="POST", path=A + "/instance-launched", handler=launched, access=SAFE, mirror=True),
     Endpoint(
-        number="E41", method="POST", path=A + "/instance-terminated", handler=terminated, access=ALWAYS, mirror=True
+        number="E40", method="POST", path=A + "/instance-launched", handler=launched, access=SAFE, mirror=True,
+        body=Launched, answers=LaunchConfirmed,
+    ),
+    Endpoint(
+        number="E41", method="POST", path=A + "/instance-terminated", handler=terminated, access=ALWAYS, mirror=True,
+        body=Terminated, answers=TerminationConfirmed,
     ),
     Endpoint(
         number="E55", method="GET", path=A + "/instances-to-terminate", handler=terminate_list, access=ALWAYS,
-        mirror=True,
+        mirror=True, answers=TerminateList,
     ),
     Endpoint(
         number="E69", method="GET", path=A + "/pending-commands", handler=pending_classic, access=ALWAYS, mirror=True,
-        waits=True,
+        waits=True, asks=Waiting, answers=CommandList,
     ),
     Endpoint(
         number="E70", method="POST", path=A + "/commands/{command_id}/executed", handler=executed, access=SAFE,
-        mirror=True,
+        mirror=True, body=Executed, answers=Acknowledged,
     ),
     Endpoint(
         number="E71", method="GET", path=A + "/commands/pending", handler=pending_modern, access=ALWAYS, mirror=True,
-        waits=True,
+        waits=True, asks=Waiting, answers=CommandList,
     ),
-    Endpoint(number="E72", method="POST", path=A + "/action-result", handler=action_result, access=ALWAYS, mirror=True),
     Endpoint(
-        number="E73", method="POST", path=A + "/mark-command-executed", handler=mark_executed, access=SAFE, mirror=True
+        number="E72", method="POST", path=A + "/action-result", handler=action_result, access=ALWAYS, mirror=True,
+        body=ActionResult, answers=ActionRecorded,
+    ),
+    Endpoint(
+        number="E73", method="POST", path=A + "/mark-command-executed", handler=mark_executed, access=SAFE, mirror=True,
+        body=MarkExecuted, answers=Acknowledged,
     ),
 ]  # fmt: skip

@@ -1,6 +1,7 @@
 """E60…E62: recommendations, and the one decision with its four views (http-api 7.8)."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Final
 
 from attrs import frozen
@@ -11,16 +12,45 @@ from spotadapters.http.routes.machines import target_mode
 from spotadapters.http.routes.reports import decision_sheet
 from spotadapters.http.routing import Call, Endpoint
 from spotadapters.wire import words
+from spotadapters.wire.answers import shown
+from spotadapters.wire.objects import pool
 from spotadapters.wire.parsing import wire
 from spotcore.decisions import Action, Decision
 from spotcore.errors import ValidationFailed
 from spotcore.pools import Mode
-from spotcore.service.decisions import Recommendation
 from spotcore.service.machines import SwitchRequest
 
 
+@frozen(kw_only=True)
+class DecisionFacts:
+    """The canonical decision (http-api 7.8)."""
+
+    instance_id: str | None
+    recommended_action: str
+    decision_type: str
+    action: str
+    recommendation: str
+    recommended_mode: Mode
+    recommended_pool_id: str | None
+    target_pool: str | None
+    target_pool_id: str | None
+    target_type: str
+    risk_score: Decimal | None = shown(doc="0 to 1; null when unknown")
+    confidence: Decimal = shown(doc="never null (T15)")
+    expected_savings_per_hour: Decimal | None
+    expected_savings: Decimal | None
+    expected_savings_per_day: Decimal | None
+    allowed: bool
+    guards: tuple[str, ...]
+    will_auto_execute: bool
+    reason: str
+    reasoning: str
+    engine: str
+    model_version: str
+
+
 def decision_data(decision: Decision) -> dict[str, Any]:
-    """The canonical decision."""
+    """The canonical decision, field by field."""
     per_hour = decision.savings_per_hour
     pool_id = decision.target_pool_id
     moves = decision.action is not Action.STAY
@@ -43,7 +73,7 @@ def decision_data(decision: Decision) -> dict[str, Any]:
         "expected_savings": per_hour,
         "expected_savings_per_day": per_hour * 24 if per_hour is not None else None,
         "allowed": not decision.guards,
-        "guards": list(decision.guards),
+        "guards": decision.guards,
         "will_auto_execute": decision.will_auto_execute,
         "reason": decision.reason,
         "reasoning": decision.reason,
@@ -52,35 +82,70 @@ def decision_data(decision: Decision) -> dict[str, Any]:
     }
 
 
+@frozen(kw_only=True)
+class CurrentPool:
+    """E60: where the workload runs."""
+
+    id: str
+    name: str
+    az: str
+
+
+@frozen(kw_only=True)
+class Alternative:
+    """E60: where it could run."""
+
+    id: str
+    name: str
+    az: str
+    spot_price: Decimal
+
+
+@frozen(kw_only=True)
+class Features:
+    """E60: what the decision was made from."""
+
+    current_price: Decimal | None
+    ondemand_price: Decimal | None
+    current_risk: Decimal | None
+    candidates: int
+
+
+@frozen(kw_only=True)
+class RecommendationAnswer(DecisionFacts):
+    """E60."""
+
+    agent_id: str
+    auto_switch_enabled: bool
+    current_pool: CurrentPool | None
+    alternative_pools: tuple[Alternative, ...]
+    features_used: Features
+
+
 def recommend(call: Call) -> Answer:
     """E60: always answers, changes nothing."""
     found = call.plane.decisions.recommend(call.agent_caller(actor="client"), call.agent_id)
-    current = found.decision.snapshot.current_pool_id
-    pool = words.pool(current)
-    alternatives = [
-        {"id": one.pool_id, "name": f"Pool {one.pool_id}", "az": one.az, "spot_price": one.price}
-        for one in found.decision.snapshot.candidates[:5]
-    ]
-    return Answer(
-        data={
-            **decision_data(found.decision),
-            "agent_id": call.agent_id,
-            "auto_switch_enabled": found.aggregate.agent.config.auto_switch_enabled,
-            "current_pool": {"id": pool["id"], "name": pool["name"], "az": pool["az"]} if pool else None,
-            "alternative_pools": alternatives,
-            "features_used": _features(found),
-        }
-    )
-
-
-def _features(found: Recommendation) -> Mapping[str, Any]:
     snapshot = found.decision.snapshot
-    return {
-        "current_price": snapshot.current_price,
-        "ondemand_price": snapshot.ondemand_price,
-        "current_risk": snapshot.current_risk,
-        "candidates": len(snapshot.candidates),
-    }
+    current = pool(snapshot.current_pool_id)
+    alternatives = tuple(
+        Alternative(id=one.pool_id, name=f"Pool {one.pool_id}", az=one.az, spot_price=one.price)
+        for one in snapshot.candidates[:5]
+    )
+    return Answer(
+        data=RecommendationAnswer(
+            **decision_data(found.decision),
+            agent_id=call.agent_id,
+            auto_switch_enabled=found.aggregate.agent.config.auto_switch_enabled,
+            current_pool=CurrentPool(id=current.id, name=current.name, az=current.az) if current else None,
+            alternative_pools=alternatives,
+            features_used=Features(
+                current_price=snapshot.current_price,
+                ondemand_price=snapshot.ondemand_price,
+                current_risk=snapshot.current_risk,
+                candidates=len(snapshot.candidates),
+            ),
+        )
+    )
 
 
 @frozen(kw_only=True)
@@ -89,6 +154,28 @@ class IssueSwitch:
 
     target_mode: str | None = wire("target_type", "target", limit=32)
     reason: str | None = wire(clip=True)
+
+
+@frozen(kw_only=True)
+class SwitchIssued:
+    """E61."""
+
+    success: bool = True
+    command_id: str
+    agent_id: str
+    target_mode: Mode | None
+    target_pool_id: str | None
+    reason: str | None
+    auto_switch_enabled: bool = True
+
+
+@frozen(kw_only=True)
+class AlreadyThere:
+    """E61, status 200: nothing was queued."""
+
+    success: bool = False
+    current_mode: str | None
+    current_pool_id: str | None
 
 
 def _pool_text(data: Mapping[str, Any]) -> str | None:
@@ -110,21 +197,26 @@ def issue(call: Call) -> Answer:
     wanted = SwitchRequest(target_mode=target_mode(body.target_mode, pool_id), pool_id=pool_id)
     order = call.plane.decisions.issue(call.agent_caller(actor="client"), call.agent_id, wanted, body.reason)
     if order.command is None:
-        current = {"current_mode": order.current_mode, "current_pool_id": order.current_pool_id}
-        return Answer(data={"success": False, **current}, message="The workload is there already")
+        there = AlreadyThere(current_mode=order.current_mode, current_pool_id=order.current_pool_id)
+        return Answer(data=there, message="The workload is there already")
     return Answer(
-        data={
-            "success": True,
-            "command_id": order.command.command_id,
-            "agent_id": order.agent_id,
-            "target_mode": order.target_mode,
-            "target_pool_id": order.target_pool_id,
-            "reason": body.reason,
-            "auto_switch_enabled": True,
-        },
+        data=SwitchIssued(
+            command_id=order.command.command_id,
+            agent_id=order.agent_id,
+            target_mode=order.target_mode,
+            target_pool_id=order.target_pool_id,
+            reason=body.reason,
+        ),
         message="Switch queued",
         status=201,
     )
+
+
+@frozen(kw_only=True)
+class Decided(DecisionFacts):
+    """E62."""
+
+    command_id: str | None = shown(doc="what was queued; null when nothing was")
 
 
 def decide(call: Call) -> Answer:
@@ -137,7 +229,7 @@ def decide(call: Call) -> Answer:
     elif found.refusal is not None:
         data |= {"will_auto_execute": False}
     command = found.order.command if found.order is not None else None
-    return Answer(data={**data, "command_id": command.command_id if command else None})
+    return Answer(data=Decided(**data, command_id=command.command_id if command else None))
 
 
 def _staying(reason: str) -> dict[str, Any]:
@@ -150,11 +242,15 @@ def _staying(reason: str) -> dict[str, Any]:
 A: Final = "/api/agents/{agent_id}"
 routes = [
     Endpoint(
-        number="E60", method="GET", path=A + "/switch-recommendation", handler=recommend, access=PEOPLE, mirror=True
+        number="E60", method="GET", path=A + "/switch-recommendation", handler=recommend, access=PEOPLE, mirror=True,
+        answers=RecommendationAnswer,
     ),
     Endpoint(
         number="E61", method="POST", path=A + "/issue-switch-command", handler=issue, access=PEOPLE, mirror=True,
-        idempotent=True,
+        idempotent=True, body=IssueSwitch, answers=SwitchIssued | AlreadyThere, statuses=(200, 201),
+        refuses=("AGENT_DISABLED", "AUTO_SWITCH_DISABLED", "POOL_MISMATCH", "SWITCH_BLOCKED"),
     ),
-    Endpoint(number="E62", method="POST", path=A + "/decide", handler=decide, access=AGENT, mirror=True),
+    Endpoint(
+        number="E62", method="POST", path=A + "/decide", handler=decide, access=AGENT, mirror=True, answers=Decided
+    ),
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """E51…E54, E56…E59: signals. Always 2xx for a known agent: an agent discards the body of anything else (T17)."""
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 from attrs import frozen
@@ -12,7 +12,9 @@ from spotadapters.http.lanes import Lane
 from spotadapters.http.routes.agents import ALWAYS, SAFE
 from spotadapters.http.routing import Call, Endpoint
 from spotadapters.wire import words
-from spotadapters.wire.parsing import flag, required, wire
+from spotadapters.wire.answers import shown
+from spotadapters.wire.objects import Done, pool
+from spotadapters.wire.parsing import required, wire
 from spotcore import candidates, risk
 from spotcore.aggregate import Aggregate
 from spotcore.builds import Evidence
@@ -80,8 +82,25 @@ def _action(answer: SignalAnswer) -> str:
             return "monitor"
 
 
+@frozen(kw_only=True)
+class Failover:
+    """E52, and E56 as a notice. ``success`` only when a promotion is committed (T16)."""
+
+    success: bool
+    action: str
+    duplicate: bool
+    replica_id: str | None
+    reason: str | None
+    new_instance_id: str | None = shown(default=None, optional=True)
+    new_primary_id: str | None = shown(default=None, optional=True)
+    failover_time_ms: int | None = shown(default=None, optional=True)
+    data_loss_possible: bool | None = shown(default=None, optional=True)
+    promotion: str | None = shown(default=None, optional=True, doc="pending")
+    snapshot_required: bool | None = shown(default=None, optional=True)
+
+
 def failover_data(answer: SignalAnswer) -> dict[str, Any]:
-    """The reply to a termination (E52): ``success`` only when a promotion is committed (T16)."""
+    """The reply to a termination, field by field."""
     incident, promoted = answer.incident, answer.outcome is Outcome.REPLICA_PROMOTED
     data: dict[str, Any] = {
         "success": promoted,
@@ -119,32 +138,53 @@ def _termination_message(answer: SignalAnswer) -> str:
 
 
 @frozen(kw_only=True)
-class SignalType:
-    """E51's one required field."""
+class EmergencyRequest(Notice):
+    """E51; its one required field says which signal."""
 
     signal_type: str = required("reason", "notice_type", limit=64)
 
 
+@frozen(kw_only=True)
+class EmergencyPool:
+    """E51: where the replica is."""
+
+    id: str
+    name: str
+    az: str
+
+
+@frozen(kw_only=True)
+class EmergencyReplica(Failover):
+    """E51. ``replica_instance_id`` repeats ``instance_id`` under the name v4c reads."""
+
+    instance_id: str | None
+    replica_instance_id: str | None
+    pool: EmergencyPool | None
+    hourly_cost: Decimal | None = shown(doc="null: no price is looked up in an emergency")
+    urgency: str = shown(doc="critical for a termination, else high")
+
+
 def create_emergency_replica(call: Call) -> Answer:
     """E51."""
-    word = call.parse(SignalType).signal_type
-    severity = words.SIGNAL_IN.get(word.lower())
+    body = call.parse(EmergencyRequest)
+    severity = words.SIGNAL_IN.get(body.signal_type.lower())
     if severity is None:
         accepted = "use rebalance-recommendation or termination-notice"
         raise ValidationFailed("unknown signal_type", signal_type=[accepted])
-    answer = _signal(call, severity, call.parse(Notice))
+    answer = _signal(call, severity, body)
     replica, machine = answer.replica, answer.replica_instance
     started = answer.outcome in STARTED
-    data = {
-        **failover_data(answer),
-        "success": started,  # Z9, T36: E51 asks for a replica, and has it
-        "action": _e51_action(answer, severity),
-        "instance_id": words.replica_instance(replica, machine) if replica is not None else _promoted(answer),
-        "pool": words.pool(replica.pool_id) if replica is not None else None,
-        "hourly_cost": None,
-        "urgency": "critical" if severity is Severity.TERMINATION else "high",
-    }
-    data["replica_instance_id"] = data["instance_id"]
+    name = words.replica_instance(replica, machine) if replica is not None else _promoted(answer)
+    place = pool(replica.pool_id) if replica is not None else None
+    told = {**failover_data(answer), "success": started, "action": _e51_action(answer, severity)}  # Z9, T36
+    data = EmergencyReplica(
+        **told,
+        instance_id=name,
+        replica_instance_id=name,
+        pool=EmergencyPool(id=place.id, name=place.name, az=place.az) if place is not None else None,
+        hourly_cost=None,
+        urgency="critical" if severity is Severity.TERMINATION else "high",
+    )
     return Answer(data=data, status=201 if answer.new_replica and started else 200)
 
 
@@ -161,28 +201,49 @@ def _e51_action(answer: SignalAnswer, severity: Severity) -> str:
 def termination_imminent(call: Call) -> Answer:
     """E52."""
     answer = _signal(call, Severity.TERMINATION, call.parse(Notice))
-    return Answer(data=failover_data(answer), message=_termination_message(answer))
+    return Answer(data=Failover(**failover_data(answer)), message=_termination_message(answer))
+
+
+@frozen(kw_only=True)
+class Rebalance:
+    """E53."""
+
+    success: bool = True
+    action: str
+    risk_score: Decimal | None = shown(doc="0 to 1; null when unknown, or not looked up in an emergency")
+    reason: str | None
+    replica_id: str | None
+    replica_status: str = shown(doc="creating, ready or none")
+    action_taken: str = shown(doc="replica_created, replica_ready or no_action")
+    target_mode: str | None = shown(default=None, optional=True)
+    target_pool_id: str | None = shown(default=None, optional=True)
+    target_pool_name: str | None = shown(default=None, optional=True)
+    duplicate: bool | None = shown(default=None, optional=True)
+    new_instance_id: str | None = shown(default=None, optional=True)
+    new_primary_id: str | None = shown(default=None, optional=True)
+    failover_time_ms: int | None = shown(default=None, optional=True)
+    data_loss_possible: bool | None = shown(default=None, optional=True)
+    promotion: str | None = shown(default=None, optional=True)
+    snapshot_required: bool | None = shown(default=None, optional=True)
+
+
+@frozen(kw_only=True)
+class RebalanceSignal(Notice):
+    """E53. ``immediate`` makes it v4n's termination notice (C42)."""
+
+    immediate: bool = wire(default=False)
 
 
 def rebalance(call: Call) -> Answer:
     """E53; with ``immediate`` it is v4n's termination notice (C42)."""
-    data, body = call.data(), call.parse(Notice)
+    body = call.parse(RebalanceSignal)
     evidence = () if body.instance_id else (Evidence.NOTICE_ONLY,)
-    if _is_true(data.get("immediate")):
+    if body.immediate:
         answer = _signal(call, Severity.TERMINATION, body, evidence)
-        return Answer(
-            data={**failover_data(answer), "success": True, **_advice(answer)},
-            message=_termination_message(answer),
-        )
+        told = {**failover_data(answer), "success": True, **_advice(answer)}
+        return Answer(data=Rebalance(**told), message=_termination_message(answer))
     answer = _signal(call, Severity.REBALANCE, body, evidence)
-    return Answer(data={"success": True, **_rebalance_data(call, answer)})
-
-
-def _is_true(value: Any) -> bool:
-    try:
-        return flag(value)
-    except ValueError:
-        return False
+    return Answer(data=Rebalance(**_rebalance_data(call, answer)))
 
 
 def _advice(answer: SignalAnswer) -> dict[str, Any]:
@@ -246,12 +307,12 @@ def termination(call: Call) -> Answer:
     """E54."""
     body = call.parse(Ended)
     call.plane.emergencies.ended(call.agent_caller(), call.agent_id, body.instance_id, body.reason)
-    return Answer(data={"success": True})
+    return Answer(data=Done())
 
 
 @frozen(kw_only=True)
 class TerminationResult:
-    """E56, v4c's form."""
+    """E56, v4c's form: a termination it carried out."""
 
     instance_id: str = required(limit=128)
     error: str | None = wire(clip=True)
@@ -266,12 +327,12 @@ def termination_report(call: Call) -> Answer:
         call.plane.commands.termination_result(
             call.agent_caller(), call.agent_id, body.instance_id, success, body.error
         )
-        return Answer(data={"success": True}, message="Recorded")
+        return Answer(data=Done(), message="Recorded")
     if not _is_live_call(call):
         raise ValidationFailed("nothing to report", success=["required: true or false"])
     if str(data.get("notice_type", "")).upper() == "TERMINATION" or data.get("termination_time") is not None:
         answer = _signal(call, Severity.TERMINATION, call.parse(Notice), (Evidence.MODERN_CALL,))
-        return Answer(data=failover_data(answer), message=_termination_message(answer))
+        return Answer(data=Failover(**failover_data(answer)), message=_termination_message(answer))
     if data.get("instance_id") and (data.get("termination_reason") or data.get("reason")):
         return termination(call)
     raise ValidationFailed("nothing to report", success=["required: true or false, or a notice_type"])
@@ -297,20 +358,75 @@ class TerminationNotice:
     termination_time: datetime = required()
 
 
+@frozen(kw_only=True)
+class RebalanceAcknowledged(Rebalance):
+    """E58."""
+
+    status: str = "acknowledged"
+    emergency_replica_id: str | None
+
+
+@frozen(kw_only=True)
+class TerminationAcknowledged(Failover):
+    """E59."""
+
+    status: str = "acknowledged"
+    emergency_replica_id: str | None
+
+
 def rebalance_notice(call: Call) -> Answer:
     """E58."""
     call.parse(RebalanceNotice)
     answer = _signal(call, Severity.REBALANCE, call.parse(Notice))
-    data = {"success": True, "status": "acknowledged", "emergency_replica_id": _replica_id(answer)}
-    return Answer(data={**data, **_rebalance_data(call, answer)})
+    told = _rebalance_data(call, answer)
+    return Answer(data=RebalanceAcknowledged(**told, emergency_replica_id=_replica_id(answer)))
 
 
 def termination_notice(call: Call) -> Answer:
     """E59."""
     call.parse(TerminationNotice)
     answer = _signal(call, Severity.TERMINATION, call.parse(Notice))
-    data = {**failover_data(answer), "status": "acknowledged", "emergency_replica_id": _replica_id(answer)}
+    data = TerminationAcknowledged(**failover_data(answer), emergency_replica_id=_replica_id(answer))
     return Answer(data=data, message=_termination_message(answer))
+
+
+@frozen(kw_only=True)
+class StandbyState:
+    """E57: the emergency replica."""
+
+    id: str
+    status: str
+    pool_id: str | None
+    sync_progress: Decimal
+
+
+@frozen(kw_only=True)
+class LastEvent:
+    """E57: the newest incident."""
+
+    timestamp: datetime
+    type: str
+    action_taken: str | None
+    outcome: str
+
+
+@frozen(kw_only=True)
+class EmergencyStatus:
+    """E57."""
+
+    agent_id: str
+    notice_status: str
+    notice_received_at: datetime | None
+    notice_deadline: datetime | None
+    emergency_replica: StandbyState | None
+    actions: tuple[str, ...]
+    emergency_mode_active: bool
+    rebalance_only_mode: bool
+    ml_models_loaded: bool
+    decision_engine_active: bool
+    last_emergency_event: LastEvent | None
+    emergency_replicas_count: int
+    termination_notices_24h: int
 
 
 def emergency_status(call: Call) -> Answer:
@@ -321,28 +437,28 @@ def emergency_status(call: Call) -> Answer:
     incidents = sorted(aggregate.incidents.values(), key=lambda one: one.opened_at, reverse=True)
     live = aggregate.live_replica
     return Answer(
-        data={
-            "agent_id": aggregate.agent.agent_id,
-            "notice_status": words.notice_status(open_incident),
-            "notice_received_at": open_incident.opened_at if open_incident else None,
-            "notice_deadline": open_incident.deadline if open_incident else None,
-            "emergency_replica": {
-                "id": live.replica_id,
-                "status": live.state.value,
-                "pool_id": live.pool_id,
-                "sync_progress": live.progress or (100 if live.state is ReplicaState.READY else 0),
-            }
+        data=EmergencyStatus(
+            agent_id=aggregate.agent.agent_id,
+            notice_status=words.notice_status(open_incident),
+            notice_received_at=open_incident.opened_at if open_incident else None,
+            notice_deadline=open_incident.deadline if open_incident else None,
+            emergency_replica=StandbyState(
+                id=live.replica_id,
+                status=live.state.value,
+                pool_id=live.pool_id,
+                sync_progress=live.progress or Decimal(100 * (live.state is ReplicaState.READY)),
+            )
             if live is not None and live.is_emergency
             else None,
-            "actions": list(open_incident.actions) if open_incident else [],
-            "emergency_mode_active": bool(aggregate.open_incidents),
-            "rebalance_only_mode": aggregate.agent.config.emergency_rebalance_only,
-            "ml_models_loaded": False,
-            "decision_engine_active": call.server.engine_loaded,
-            "last_emergency_event": _last_event(incidents),
-            "emergency_replicas_count": 1 if live is not None and live.is_emergency else 0,
-            "termination_notices_24h": sum(_noticed_since(one, now - timedelta(hours=24)) for one in incidents),
-        }
+            actions=tuple(open_incident.actions) if open_incident else (),
+            emergency_mode_active=bool(aggregate.open_incidents),
+            rebalance_only_mode=aggregate.agent.config.emergency_rebalance_only,
+            ml_models_loaded=False,
+            decision_engine_active=call.server.engine_loaded,
+            last_emergency_event=_last_event(incidents),
+            emergency_replicas_count=1 if live is not None and live.is_emergency else 0,
+            termination_notices_24h=sum(_noticed_since(one, now - timedelta(hours=24)) for one in incidents),
+        )
     )
 
 
@@ -350,47 +466,51 @@ def _noticed_since(incident: Incident, since: datetime) -> bool:
     return incident.notice_at is not None and incident.notice_at >= since
 
 
-def _last_event(incidents: list[Incident]) -> Mapping[str, Any] | None:
+def _last_event(incidents: list[Incident]) -> LastEvent | None:
     if not incidents:
         return None
     last = incidents[0]
-    return {
-        "timestamp": last.last_signal_at,
-        "type": last.severity.value,
-        "action_taken": last.actions[-1] if last.actions else None,
-        "outcome": last.state.value,
-    }
+    return LastEvent(
+        timestamp=last.last_signal_at,
+        type=last.severity.value,
+        action_taken=last.actions[-1] if last.actions else None,
+        outcome=last.state.value,
+    )
 
 
 A: Final = "/api/agents/{agent_id}"
 routes = [
     Endpoint(
         number="E51", method="POST", path=A + "/create-emergency-replica", handler=create_emergency_replica,
-        access=SAFE, mirror=True, lane=Lane.URGENT,
+        access=SAFE, mirror=True, lane=Lane.URGENT, body=EmergencyRequest, answers=EmergencyReplica,
+        statuses=(200, 201),
     ),
     Endpoint(
         number="E52", method="POST", path=A + "/termination-imminent", handler=termination_imminent, access=SAFE,
-        mirror=True, lane=Lane.URGENT,
+        mirror=True, lane=Lane.URGENT, body=Notice, answers=Failover,
     ),
     Endpoint(
         number="E53", method="POST", path=A + "/rebalance-recommendation", handler=rebalance, access=SAFE,
-        mirror=True, lane=Lane.URGENT,
+        mirror=True, lane=Lane.URGENT, body=RebalanceSignal, answers=Rebalance,
     ),
-    Endpoint(number="E54", method="POST", path=A + "/termination", handler=termination, access=SAFE, mirror=True),
+    Endpoint(
+        number="E54", method="POST", path=A + "/termination", handler=termination, access=SAFE, mirror=True,
+        body=Ended, answers=Done,
+    ),
     Endpoint(
         number="E56", method="POST", path=A + "/termination-report", handler=termination_report, access=ALWAYS,
-        mirror=True, lane=Lane.URGENT,
+        mirror=True, lane=Lane.URGENT, answers=Done | Failover,
     ),
     Endpoint(
         number="E57", method="GET", path=A + "/emergency-status", handler=emergency_status, access=EITHER_SAFE,
-        mirror=True,
+        mirror=True, answers=EmergencyStatus, envelope_for_session=True,
     ),
     Endpoint(
         number="E58", method="POST", path=A + "/rebalance-notice", handler=rebalance_notice, access=EITHER_SAFE,
-        mirror=True, lane=Lane.URGENT,
+        mirror=True, lane=Lane.URGENT, body=RebalanceNotice, answers=RebalanceAcknowledged,
     ),
     Endpoint(
         number="E59", method="POST", path=A + "/termination-notice", handler=termination_notice, access=EITHER_SAFE,
-        mirror=True, lane=Lane.URGENT,
+        mirror=True, lane=Lane.URGENT, body=TerminationNotice, answers=TerminationAcknowledged,
     ),
 ]  # fmt: skip

@@ -1,14 +1,15 @@
 """E33, E34, E38, E39: what people order for machines."""
 
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from spotadapters.http.envelope import Answer
 from spotadapters.http.routes.agents import PEOPLE
 from spotadapters.http.routing import Call, Endpoint
 from spotadapters.wire import words
+from spotadapters.wire.answers import shown
 from spotadapters.wire.parsing import required, wire
 from spotcore import risk
 from spotcore.errors import NotFound, ValidationFailed
@@ -40,6 +41,17 @@ def target_mode(word: str | None, pool_id: str | None) -> Mode | None:
     return mode
 
 
+@frozen(kw_only=True)
+class SwitchQueued:
+    """E34. Where the workload is there already: ``success`` false and no command."""
+
+    success: bool
+    command_id: str | None = shown(default=None, optional=True)
+    status: str
+    current_mode: str | None = shown(default=None, optional=True)
+    current_pool_id: str | None = shown(default=None, optional=True)
+
+
 def force_switch(call: Call) -> Answer:
     """E34."""
     body = call.parse(ForceSwitch)
@@ -53,14 +65,18 @@ def force_switch(call: Call) -> Answer:
         call.person(), call.path_id("instance_id"), wanted, is_admin=call.principal.is_admin
     )
     if order.command is None:
-        current = {"current_mode": order.current_mode, "current_pool_id": order.current_pool_id}
-        return Answer(
-            data={"success": False, "status": "unchanged", **current}, message="The workload is there already"
+        unchanged = SwitchQueued(
+            success=False,
+            status="unchanged",
+            current_mode=order.current_mode,
+            current_pool_id=order.current_pool_id,
         )
+        return Answer(data=unchanged, message="The workload is there already")
     message = "Switch queued"
     if order.warnings:
         message += "; note: " + ", ".join(order.warnings)
-    return Answer(data={"success": True, "command_id": order.command.command_id, "status": "pending"}, message=message)
+    queued = SwitchQueued(success=True, command_id=order.command.command_id, status="pending")
+    return Answer(data=queued, message=message)
 
 
 @frozen(kw_only=True)
@@ -73,6 +89,17 @@ class Launch:
     target_pool_id: str | None = wire("target_pool", limit=128)
     az: str | None = wire(limit=64)
     role_hint: str = wire(default="replica", limit=32)
+
+
+@frozen(kw_only=True)
+class Launching:
+    """E38."""
+
+    success: bool = True
+    instance_id: str = shown(doc="a placeholder until the machine is confirmed", example="i-pending-0f0e0d0c")
+    command_id: str
+    request_id: str
+    status: str = "launching"
 
 
 def launch(call: Call) -> Answer:
@@ -97,34 +124,87 @@ def launch(call: Call) -> Answer:
     )
     order = call.plane.machines.launch(caller, agent_id, wanted)
     return Answer(
-        data={
-            "success": True,
-            "instance_id": words.instance_word(order.instance),
-            "command_id": order.command.command_id,
-            "request_id": order.command.request_id,
-            "status": "launching",
-        },
+        data=Launching(
+            instance_id=words.instance_word(order.instance),
+            command_id=order.command.command_id,
+            request_id=order.command.request_id,
+        ),
         status=201,
     )
 
 
+@frozen(kw_only=True)
+class Terminate:
+    """E39. ``force`` is accepted and changes nothing (Z8)."""
+
+    force: bool = wire(default=False)
+
+
+@frozen(kw_only=True)
+class Terminating:
+    """E39. The command is null for a v4c, which finds the machine in its list."""
+
+    success: bool = True
+    instance_id: str
+    command_id: str | None
+    request_id: str | None
+    status: str
+
+
 def terminate(call: Call) -> Answer:
     """E39."""
-    call.data()
+    call.parse(Terminate)
     order = call.plane.machines.terminate(call.person(), call.path_id("instance_id"), is_admin=call.principal.is_admin)
     return Answer(
-        data={
-            "success": True,
-            "instance_id": words.instance_word(order.instance),
-            "command_id": order.command.command_id if order.command else None,
-            "request_id": order.command.request_id if order.command else None,
-            "status": order.instance.status.value,
-        }
+        data=Terminating(
+            instance_id=words.instance_word(order.instance),
+            command_id=order.command.command_id if order.command else None,
+            request_id=order.command.request_id if order.command else None,
+            status=order.instance.status.value,
+        )
     )
 
 
 def _impact(paid: Decimal | None, price: Decimal | None) -> Decimal | None:
     return paid - price if paid is not None and price is not None else None
+
+
+@frozen(kw_only=True)
+class PoolOption:
+    """E33: a pool the workload could run in."""
+
+    CAMEL = True
+    id: str
+    az: str
+    instance_type: str
+    price: Decimal | None
+    savings_impact: Decimal | None = shown(doc="$/h saved by being there")
+    recommendation: str | None = shown(doc="best, safe, caution, avoid, or null when the risk is unknown")
+
+
+@frozen(kw_only=True)
+class OndemandOption:
+    """E33: the price of the type on demand."""
+
+    CAMEL = True
+    price: Decimal | None
+    savings_impact: Decimal | None
+
+
+@frozen(kw_only=True)
+class Options:
+    """E33. ``pools`` and ``instanceTypes`` repeat two lists under the names the dashboard reads (C19)."""
+
+    CAMEL = True
+    current_type: str | None
+    current_region: str | None
+    current_az: str | None
+    current_pool: str | None
+    available_pools: tuple[PoolOption, ...]
+    available_types: tuple[str, ...]
+    pools: tuple[PoolOption, ...]
+    instance_types: tuple[str, ...]
+    on_demand_option: OndemandOption
 
 
 def options(call: Call) -> Answer:
@@ -135,54 +215,61 @@ def options(call: Call) -> Answer:
     now = call.clock.now()
     ondemand = market.ondemand_price()
     paid = market.spot_price(machine.pool_id, now) if machine.mode is Mode.SPOT else ondemand
-    rows: list[dict[str, Any]] = []
+    rows: list[PoolOption] = []
     for pool_id, record in market.pools.items():
         pool, price = parse_pool(pool_id), market.spot_price(pool_id, now)
         advice = risk.advice(risk.pool_risk(record, now))
         rows.append(
-            {
-                "id": pool_id,
-                "az": pool.az,
-                "instanceType": pool.instance_type,
-                "price": price,
-                "savingsImpact": _impact(paid, price),
-                "recommendation": advice.value if advice is not None else None,
-            }
+            PoolOption(
+                id=pool_id,
+                az=pool.az,
+                instance_type=pool.instance_type,
+                price=price,
+                savings_impact=_impact(paid, price),
+                recommendation=advice.value if advice is not None else None,
+            )
         )
-    rows.sort(key=lambda row: (row["price"] is None, row["price"] or 0, row["id"]))
-    _mark_best(rows)
-    types = [machine.instance_type] if machine.instance_type else []
+    pools = _ranked(rows)
+    types = (machine.instance_type,) if machine.instance_type else ()
     return Answer(
-        data={
-            "currentType": machine.instance_type,
-            "currentRegion": machine.region,
-            "currentAz": machine.az,
-            "currentPool": machine.pool_id,
-            "availablePools": rows,
-            "availableTypes": types,
-            "pools": rows,
-            "instanceTypes": types,
-            "onDemandOption": {"price": ondemand, "savingsImpact": _impact(paid, ondemand)},
-        }
+        data=Options(
+            current_type=machine.instance_type,
+            current_region=machine.region,
+            current_az=machine.az,
+            current_pool=machine.pool_id,
+            available_pools=pools,
+            available_types=types,
+            pools=pools,
+            instance_types=types,
+            on_demand_option=OndemandOption(price=ondemand, savings_impact=_impact(paid, ondemand)),
+        )
     )
 
 
-def _mark_best(rows: list[dict[str, Any]]) -> None:
-    """``best`` is the cheapest safe pool (4.1)."""
-    safe = [row for row in rows if row["recommendation"] == "safe" and row["price"] is not None]
-    if safe:
-        safe[0]["recommendation"] = "best"
+def _ranked(rows: list[PoolOption]) -> tuple[PoolOption, ...]:
+    """Cheapest first, unpriced last; the cheapest safe one is ``best`` (4.1)."""
+    ranked = sorted(rows, key=lambda row: (row.price is None, row.price or 0, row.id))
+    best = next((row for row in ranked if row.recommendation == "safe" and row.price is not None), None)
+    return tuple(evolve(row, recommendation="best") if row is best else row for row in ranked)
 
 
 ONE: Final = "/api/client/instances/{instance_id}"
 routes = [
     Endpoint(
         number="E38", method="POST", path="/api/client/instances/launch", handler=launch, access=PEOPLE,
-        idempotent=True,
+        idempotent=True, body=Launch, answers=Launching, statuses=(201,),
+        refuses=("UNSUPPORTED_OPERATION", "REPLICA_EXISTS", "POOL_MISMATCH", "AGENT_DISABLED", "SWITCH_BLOCKED"),
     ),
-    Endpoint(number="E33", method="GET", path=ONE + "/available-options", handler=options, access=PEOPLE),
     Endpoint(
-        number="E34", method="POST", path=ONE + "/force-switch", handler=force_switch, access=PEOPLE, idempotent=True
+        number="E33", method="GET", path=ONE + "/available-options", handler=options, access=PEOPLE, answers=Options
     ),
-    Endpoint(number="E39", method="POST", path=ONE + "/terminate", handler=terminate, access=PEOPLE, idempotent=True),
+    Endpoint(
+        number="E34", method="POST", path=ONE + "/force-switch", handler=force_switch, access=PEOPLE, idempotent=True,
+        body=ForceSwitch, answers=SwitchQueued,
+        refuses=("NOT_PRIMARY", "POOL_MISMATCH", "AGENT_DISABLED", "SWITCH_BLOCKED"),
+    ),
+    Endpoint(
+        number="E39", method="POST", path=ONE + "/terminate", handler=terminate, access=PEOPLE, idempotent=True,
+        body=Terminate, answers=Terminating, refuses=("IS_PRIMARY", "UNSUPPORTED_OPERATION"),
+    ),
 ]  # fmt: skip

@@ -11,7 +11,9 @@ from spotadapters.http.auth import Access, Needs
 from spotadapters.http.envelope import Answer
 from spotadapters.http.routes.agents import AGENT, ALWAYS, PEOPLE, SAFE
 from spotadapters.http.routing import Call, Endpoint
-from spotadapters.wire import words
+from spotadapters.wire import asking, words
+from spotadapters.wire.answers import shown
+from spotadapters.wire.objects import Done, Pool, pool
 from spotadapters.wire.parsing import required, wire
 from spotcore.errors import InactiveClient, ValidationFailed
 from spotcore.ids import CloudId, is_cloud_id
@@ -31,20 +33,45 @@ def sync_status(replica: Replica, now: datetime) -> str:
     return replica.sync_status or words.SYNC_STATUS.get(replica.state, "out-of-sync")
 
 
-def replica_object(view: ReplicaView, now: datetime) -> dict[str, Any]:
-    """The replica as E42 describes it."""
+@frozen(kw_only=True)
+class Cost:
+    """What a replica costs, $."""
+
+    hourly: Decimal | None = shown(doc="the price in force of its pool; null when unknown")
+    total: Decimal = shown(doc="by the ledger")
+
+
+@frozen(kw_only=True)
+class ReplicaFacts:
+    """What E42 and E43 share."""
+
+    id: str
+    type: str
+    status: str
+    sync_status: str
+    sync_latency_ms: int | None
+    state_transfer_progress: Decimal = shown(doc="never null; 0 when never reported, 100 once ready")
+    pool: Pool | None
+    cost: Cost
+    created_by: str
+    created_at: datetime
+    ready_at: datetime | None
+    terminated_at: datetime | None
+    is_active: bool
+
+
+def _facts(view: ReplicaView, now: datetime) -> dict[str, Any]:
     replica = view.replica
-    progress = replica.progress if replica.progress is not None else (100 if replica.state is ReplicaState.READY else 0)
+    known = replica.progress
     return {
         "id": replica.replica_id,
-        "instance_id": words.replica_instance(replica, view.instance),
         "type": words.REPLICA_KIND[replica.kind],
         "status": replica.state.value,
         "sync_status": sync_status(replica, now),
         "sync_latency_ms": replica.sync_latency_ms,
-        "state_transfer_progress": progress,
-        "pool": words.pool(replica.pool_id),
-        "cost": {"hourly": view.hourly_cost, "total": 0},
+        "state_transfer_progress": known if known is not None else Decimal(100 * (replica.state is ReplicaState.READY)),
+        "pool": pool(replica.pool_id),
+        "cost": Cost(hourly=view.hourly_cost, total=Decimal(0)),
         "created_by": replica.created_by,
         "created_at": replica.created_at,
         "ready_at": replica.ready_at,
@@ -53,59 +80,132 @@ def replica_object(view: ReplicaView, now: datetime) -> dict[str, Any]:
     }
 
 
-def listed(view: ReplicaView, now: datetime) -> dict[str, Any]:
-    """The replica as an agent reads it (E43): ``pool_id`` and ``az`` flat as well, and text wherever v4c cuts it."""
+@frozen(kw_only=True)
+class ListedReplica(ReplicaFacts):
+    """E43: as an agent reads it, ``pool_id`` and ``az`` flat as well."""
+
+    instance_id: str
+    pool_id: str | None
+    az: str | None
+    age_seconds: int
+    tags: Mapping[str, str]
+
+
+@frozen(kw_only=True)
+class ReplicaList:
+    """E43."""
+
+    replicas: tuple[ListedReplica, ...]
+    total: int
+
+
+def listed(view: ReplicaView, now: datetime) -> ListedReplica:
+    """The replica in E43."""
     replica = view.replica
-    return {
-        **replica_object(view, now),
-        "pool_id": replica.pool_id,
-        "az": replica.az,
-        "age_seconds": max(0, round((now - replica.created_at).total_seconds())),
-        "tags": dict(replica.tags),
-    }
+    return ListedReplica(
+        **_facts(view, now),
+        instance_id=words.replica_instance(replica, view.instance),
+        pool_id=replica.pool_id,
+        az=replica.az,
+        age_seconds=max(0, round((now - replica.created_at).total_seconds())),
+        tags=dict(replica.tags),
+    )
+
+
+@frozen(kw_only=True)
+class PrimaryFacts:
+    """E42: whom a replica stands by for."""
+
+    CAMEL = True
+    instance_id: str | None
+    instance_type: str | None
+    region: str | None
+    az: str | None
+    mode: str
+
+
+@frozen(kw_only=True)
+class ShownReplica(ReplicaFacts):
+    """E42."""
+
+    instance_id: str = shown("instanceId")
+
+
+@frozen(kw_only=True)
+class ReplicaItem:
+    """E42."""
+
+    CAMEL = True
+    agent_id: str
+    primary: PrimaryFacts | None = shown(
+        legacy=PrimaryFacts(instance_id="n/a", instance_type="n/a", region="n/a", az="n/a", mode="unknown")
+    )
+    replica: ShownReplica
 
 
 def replicas_of_client(call: Call) -> Answer:
-    """E42."""
+    """E42. The legacy shape shows the last known primary where there is none now (T26)."""
     caller, now = call.client_caller(), call.clock.now()
     call.plane.clients.get(caller.client_id)
-    return Answer(data=[_with_primary(row, now) for row in call.reads.replicas_of_client(caller.client_id)])
+    rows = call.reads.replicas_of_client(caller.client_id)
+    return Answer(data=[_with_primary(row, now, legacy=call.is_legacy) for row in rows])
 
 
-def _with_primary(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    item = replica_object(row["view"], now)
-    item["instanceId"] = item.pop("instance_id")
-    primary = row["primary"]
-    return {
-        "agentId": row["agent_id"],
-        "primary": {
-            "instanceId": primary.cloud_id,
-            "instanceType": primary.instance_type,
-            "region": primary.region,
-            "az": primary.az,
-            "mode": primary.mode.value,
-        }
+def _with_primary(row: Mapping[str, Any], now: datetime, *, legacy: bool) -> ReplicaItem:
+    view: ReplicaView = row["view"]
+    primary = row["primary"] or (row["last_primary"] if legacy else None)
+    return ReplicaItem(
+        agent_id=row["agent_id"],
+        primary=PrimaryFacts(
+            instance_id=primary.cloud_id,
+            instance_type=primary.instance_type,
+            region=primary.region,
+            az=primary.az,
+            mode=primary.mode.value,
+        )
         if primary is not None
         else None,
-        "replica": item,
-    }
+        replica=ShownReplica(**_facts(view, now), instance_id=words.replica_instance(view.replica, view.instance)),
+    )
+
+
+@frozen(kw_only=True)
+class ReplicaQuery:
+    """E43."""
+
+    status: str | None = asking.word(None, "launching", "syncing", "ready", "promoted", "terminated", "failed", "error")
+    include_terminated: bool = asking.switch()
 
 
 def replicas_of_agent(call: Call) -> Answer:
     """E43. Reading changes nothing: the PUT ends the listing (T14)."""
     caller, now = call.agent_caller(), call.clock.now()
-    status = call.query.get("status")
+    asked = call.asked(ReplicaQuery)
+    status = asked.status
     if status == "launching":
         views = call.plane.replicas.to_launch(caller, call.agent_id)
     elif status == "terminated":
         views = call.plane.replicas.to_end(caller, call.agent_id)
     else:
-        everything = call.query.get("include_terminated", "").lower() in ("true", "1")
-        views = call.plane.replicas.listed(caller, call.agent_id, include_ended=everything or status is not None)
+        ended_too = asked.include_terminated or status is not None
+        views = call.plane.replicas.listed(caller, call.agent_id, include_ended=ended_too)
         if status is not None:
             wanted = "failed" if status == "error" else status
             views = tuple(view for view in views if view.replica.state.value == wanted)
-    return Answer(data={"replicas": [listed(view, now) for view in views], "total": len(views)})
+    return Answer(data=ReplicaList(replicas=tuple(listed(view, now) for view in views), total=len(views)))
+
+
+@frozen(kw_only=True)
+class ReplicaConfig:
+    """E44."""
+
+    enabled: bool
+    count: int
+    manual_replica_enabled: bool
+    auto_create_replica: bool
+    preferred_replica_pools: tuple[str, ...] = ()
+    replica_sync_required: bool = False
+    min_sync_percentage: int = 95
 
 
 def replica_config(call: Call) -> Answer:
@@ -113,15 +213,12 @@ def replica_config(call: Call) -> Answer:
     answer = call.plane.agents.config(call.agent_caller(), call.agent_id)
     manual = answer.config.manual_replica_enabled
     return Answer(
-        data={
-            "enabled": answer.config.replica_enabled or manual,
-            "count": answer.replica_count,
-            "manual_replica_enabled": manual,
-            "auto_create_replica": manual,
-            "preferred_replica_pools": [],
-            "replica_sync_required": False,
-            "min_sync_percentage": 95,
-        }
+        data=ReplicaConfig(
+            enabled=answer.config.replica_enabled or manual,
+            count=answer.replica_count,
+            manual_replica_enabled=manual,
+            auto_create_replica=manual,
+        )
     )
 
 
@@ -136,6 +233,18 @@ class CreateReplica:
     exclude_zones: tuple[str, ...] = wire(default=())
     max_hourly_cost: Decimal | None = wire()
     tags: Mapping[str, Any] | None = wire()
+
+
+@frozen(kw_only=True)
+class ReplicaCreated:
+    """E45."""
+
+    success: bool = True
+    replica_id: str
+    instance_id: str
+    pool: Pool | None
+    hourly_cost: Decimal | None
+    status: str
 
 
 def create(call: Call) -> Answer:
@@ -159,14 +268,13 @@ def create(call: Call) -> Answer:
         raise InactiveClient("the client is suspended")
     view = call.plane.replicas.create(call.agent_caller(actor="client"), call.agent_id, wanted)
     return Answer(
-        data={
-            "success": True,
-            "replica_id": view.replica.replica_id,
-            "instance_id": words.replica_instance(view.replica, view.instance),
-            "pool": words.pool(view.replica.pool_id),
-            "hourly_cost": view.hourly_cost,
-            "status": view.replica.state.value,
-        },
+        data=ReplicaCreated(
+            replica_id=view.replica.replica_id,
+            instance_id=words.replica_instance(view.replica, view.instance),
+            pool=pool(view.replica.pool_id),
+            hourly_cost=view.hourly_cost,
+            status=view.replica.state.value,
+        ),
         status=201,
     )
 
@@ -178,6 +286,18 @@ class Promote:
     demote_old_primary: bool = wire(default=False)
 
 
+@frozen(kw_only=True)
+class Promoted:
+    """E46."""
+
+    success: bool = True
+    new_instance_id: str | None
+    new_primary_id: str | None
+    old_instance_id: str | None
+    demoted: bool
+    switch_time: datetime
+
+
 def promote(call: Call) -> Answer:
     """E46."""
     body = call.parse(Promote)
@@ -186,15 +306,23 @@ def promote(call: Call) -> Answer:
         demote_old_primary=body.demote_old_primary,
     )  # fmt: skip
     return Answer(
-        data={
-            "success": True,
-            "new_instance_id": done.switch.new_cloud_id,
-            "new_primary_id": done.switch.new_cloud_id,
-            "old_instance_id": done.switch.old_cloud_id,
-            "demoted": done.demoted,
-            "switch_time": done.switch.recorded_at,
-        }
+        data=Promoted(
+            new_instance_id=done.switch.new_cloud_id,
+            new_primary_id=done.switch.new_cloud_id,
+            old_instance_id=done.switch.old_cloud_id,
+            demoted=done.demoted,
+            switch_time=done.switch.recorded_at,
+        )
     )
+
+
+@frozen(kw_only=True)
+class ReplicaDeleted:
+    """E47."""
+
+    success: bool = True
+    replica_id: str
+    terminated_at: datetime | None
 
 
 def delete(call: Call) -> Answer:
@@ -205,9 +333,7 @@ def delete(call: Call) -> Answer:
     message = "Replica deleted"
     if manual:
         message += "; manual replica mode is on, so another follows: switch it off to keep none"  # MR-5
-    return Answer(
-        data={"success": True, "replica_id": replica.replica_id, "terminated_at": replica.ended_at}, message=message
-    )
+    return Answer(data=ReplicaDeleted(replica_id=replica.replica_id, terminated_at=replica.ended_at), message=message)
 
 
 STATES_IN: Final[Mapping[str, ReplicaState]] = {
@@ -239,6 +365,16 @@ class UpdateReplica:
     sync_progress: Decimal | None = wire("state_transfer_progress")
 
 
+@frozen(kw_only=True)
+class ReplicaUpdated:
+    """E48."""
+
+    success: bool = True
+    replica_id: str
+    instance_id: str
+    status: str
+
+
 def update(call: Call) -> Answer:
     """E48."""
     if not call.data():
@@ -254,12 +390,11 @@ def update(call: Call) -> Answer:
         progress=_percent(body.sync_progress),
     )  # fmt: skip
     return Answer(
-        data={
-            "success": True,
-            "replica_id": view.replica.replica_id,
-            "instance_id": words.replica_instance(view.replica, view.instance),
-            "status": view.replica.state.value,
-        }
+        data=ReplicaUpdated(
+            replica_id=view.replica.replica_id,
+            instance_id=words.replica_instance(view.replica, view.instance),
+            status=view.replica.state.value,
+        )
     )
 
 
@@ -277,6 +412,16 @@ class ReplicaStatus:
     error_message: str | None = wire("message", "error", clip=True)
 
 
+@frozen(kw_only=True)
+class StatusRecorded:
+    """E49. ``ignored``: the step was not a forward one (RP-10)."""
+
+    success: bool = True
+    replica_id: str
+    status: str
+    ignored: bool | None = shown(default=None, optional=True)
+
+
 def report_status(call: Call) -> Answer:
     """E49."""
     body = call.parse(ReplicaStatus)
@@ -286,10 +431,8 @@ def report_status(call: Call) -> Answer:
         call.agent_caller(), call.agent_id, call.path_id("replica_id"),
         ReplicaStatusReport(state=state, error_message=body.error_message),
     )  # fmt: skip
-    data: dict[str, Any] = {"success": True, "replica_id": replica.replica_id, "status": replica.state.value}
-    if not moved and replica.state is not state:
-        data["ignored"] = True  # RP-10
-    return Answer(data=data)
+    ignored = True if not moved and replica.state is not state else None  # RP-10
+    return Answer(data=StatusRecorded(replica_id=replica.replica_id, status=replica.state.value, ignored=ignored))
 
 
 @frozen(kw_only=True)
@@ -314,32 +457,49 @@ def report_sync(call: Call) -> Answer:
         status=body.sync_status, latency_ms=body.sync_latency_ms, progress=_percent(body.state_transfer_progress),
         state=_state(body.status),
     )  # fmt: skip
-    return Answer(data={"success": True}, message="Recorded")
+    return Answer(data=Done(), message="Recorded")
 
 
 R: Final = "/api/agents/{agent_id}/replicas"
 ONE: Final = R + "/{replica_id}"
 routes = [
     Endpoint(
-        number="E42", method="GET", path="/api/client/{client_id}/replicas", handler=replicas_of_client, access=PEOPLE
+        number="E42", method="GET", path="/api/client/{client_id}/replicas", handler=replicas_of_client, access=PEOPLE,
+        answers=tuple[ReplicaItem, ...],
     ),
-    Endpoint(number="E43", method="GET", path=R, handler=replicas_of_agent, access=EITHER_ALWAYS, mirror=True),
+    Endpoint(
+        number="E43", method="GET", path=R, handler=replicas_of_agent, access=EITHER_ALWAYS, mirror=True,
+        asks=ReplicaQuery, answers=ReplicaList,
+    ),
     Endpoint(
         number="E44", method="GET", path="/api/agents/{agent_id}/replica-config", handler=replica_config, access=AGENT,
-        mirror=True,
+        mirror=True, answers=ReplicaConfig,
     ),
     Endpoint(
-        number="E45", method="POST", path=R, handler=create, access=EITHER_SAFE, mirror=True, idempotent=True
+        number="E45", method="POST", path=R, handler=create, access=EITHER_SAFE, mirror=True, idempotent=True,
+        body=CreateReplica, answers=ReplicaCreated, statuses=(201,),
+        refuses=(
+            "MANUAL_REPLICA_DISABLED", "REPLICA_EXISTS", "NO_SUITABLE_POOL", "POOL_MISMATCH", "UNSUPPORTED_OPERATION",
+        ),
     ),
     Endpoint(
         number="E46", method="POST", path=ONE + "/promote", handler=promote, access=PEOPLE, mirror=True,
-        idempotent=True,
+        idempotent=True, body=Promote, answers=Promoted, refuses=("REPLICA_NOT_READY", "REPLICA_NOT_PROMOTABLE"),
     ),
-    Endpoint(number="E47", method="DELETE", path=ONE, handler=delete, access=PEOPLE, mirror=True, idempotent=True),
-    Endpoint(number="E48", method="PUT", path=ONE, handler=update, access=SAFE, mirror=True),
-    Endpoint(number="E49", method="POST", path=ONE + "/status", handler=report_status, access=ALWAYS, mirror=True),
+    Endpoint(
+        number="E47", method="DELETE", path=ONE, handler=delete, access=PEOPLE, mirror=True, idempotent=True,
+        answers=ReplicaDeleted, refuses=("REPLICA_INACTIVE",),
+    ),
+    Endpoint(
+        number="E48", method="PUT", path=ONE, handler=update, access=SAFE, mirror=True, body=UpdateReplica,
+        answers=ReplicaUpdated,
+    ),
+    Endpoint(
+        number="E49", method="POST", path=ONE + "/status", handler=report_status, access=ALWAYS, mirror=True,
+        body=ReplicaStatus, answers=StatusRecorded,
+    ),
     Endpoint(
         number="E50", method="POST", path=ONE + "/sync-status", handler=report_sync, access=EITHER_SAFE,
-        mirror=True,
+        mirror=True, body=SyncStatus, answers=Done,
     ),
 ]  # fmt: skip

@@ -5,11 +5,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import asdict, frozen
 
 from spotadapters.http.envelope import Answer
 from spotadapters.http.routes.agents import AGENT, SAFE, known, mode_of
 from spotadapters.http.routing import Call, Endpoint
+from spotadapters.wire.answers import shown
 from spotadapters.wire.parsing import instant, required, wire
 from spotadapters.wire.words import TRIGGER_IN
 from spotcore.builds import Evidence
@@ -125,10 +126,19 @@ def decision_sheet(data: Mapping[str, Any]) -> PriceSheet:
     )
 
 
+@frozen(kw_only=True)
+class PricesRecorded:
+    """E74: spot items, a repeat counting as inserted (P16)."""
+
+    success: bool = True
+    records_inserted: int
+    records_rejected: int
+
+
 def pricing_report(call: Call) -> Answer:
     """E74."""
     counted = call.plane.prices.report(call.agent_caller(), call.agent_id, price_sheet(call.data()))
-    return Answer(data={"success": True, "records_inserted": counted.inserted, "records_rejected": counted.rejected})
+    return Answer(data=PricesRecorded(records_inserted=counted.inserted, records_rejected=counted.rejected))
 
 
 @frozen(kw_only=True)
@@ -199,6 +209,15 @@ def _price(value: Any) -> Decimal | None:
     return Decimal(value) if 0 < value <= 1_000 else None
 
 
+@frozen(kw_only=True)
+class SwitchRecorded:
+    """E75."""
+
+    success: bool = True
+    switch_id: str
+    savings_impact: Decimal | None = shown(doc="$/h, may be negative; null when a price is unknown")
+
+
 def switch_report(call: Call) -> Answer:
     """E75."""
     data, body = call.data(), call.parse(SwitchBody)
@@ -226,7 +245,17 @@ def switch_report(call: Call) -> Answer:
         downtime_seconds=body.downtime_seconds,
     )
     switch = call.plane.commands.switch_report(call.agent_caller(), call.agent_id, report)
-    return Answer(data={"success": True, "switch_id": switch.switch_id, "savings_impact": switch.savings_impact})
+    return Answer(data=SwitchRecorded(switch_id=switch.switch_id, savings_impact=switch.savings_impact))
+
+
+@frozen(kw_only=True)
+class CleanupRecorded:
+    """E76."""
+
+    success: bool = True
+    deleted_snapshots: int
+    deleted_amis: int
+    failed_count: int
 
 
 def cleanup_report(call: Call) -> Answer:
@@ -236,13 +265,14 @@ def cleanup_report(call: Call) -> Answer:
     deleted = _length(snapshots.get("deleted")) + _length(images.get("deleted_snapshots"))
     gone = _length(images.get("deleted_amis"))
     failed = _length(snapshots.get("failed")) + _length(images.get("failed")) + _length(data.get("errors"))
-    facts = {
-        "deleted_snapshots": deleted or _count(data.get("snapshots_deleted")),
-        "deleted_amis": gone or _count(data.get("amis_deleted")),
-        "failed_count": failed,
-    }
+    recorded = CleanupRecorded(
+        deleted_snapshots=deleted or _count(data.get("snapshots_deleted")),
+        deleted_amis=gone or _count(data.get("amis_deleted")),
+        failed_count=failed,
+    )
+    facts = {name: count for name, count in asdict(recorded).items() if name != "success"}
     call.plane.agents.cleaned_up(call.agent_caller(), call.agent_id, facts)
-    return Answer(data={"success": True, **facts}, message="Recorded")
+    return Answer(data=recorded, message="Recorded")
 
 
 def _length(value: Any) -> int:
@@ -256,10 +286,31 @@ def _count(value: Any) -> int:
 A: Final = "/api/agents/{agent_id}"
 routes = [
     Endpoint(
-        number="E74", method="POST", path=A + "/pricing-report", handler=pricing_report, access=AGENT, mirror=True
+        number="E74",
+        method="POST",
+        path=A + "/pricing-report",
+        handler=pricing_report,
+        access=AGENT,
+        mirror=True,
+        answers=PricesRecorded,
     ),
-    Endpoint(number="E75", method="POST", path=A + "/switch-report", handler=switch_report, access=SAFE, mirror=True),
     Endpoint(
-        number="E76", method="POST", path=A + "/cleanup-report", handler=cleanup_report, access=AGENT, mirror=True
+        number="E75",
+        method="POST",
+        path=A + "/switch-report",
+        handler=switch_report,
+        access=SAFE,
+        mirror=True,
+        body=SwitchBody,
+        answers=SwitchRecorded,
+    ),
+    Endpoint(
+        number="E76",
+        method="POST",
+        path=A + "/cleanup-report",
+        handler=cleanup_report,
+        access=AGENT,
+        mirror=True,
+        answers=CleanupRecorded,
     ),
 ]

@@ -49,3 +49,20 @@ where t.token_hash = %(token_hash)s and (t.expires_at is null or t.expires_at > 
 -- name: client_touch
 update clients set last_sync_at = %(now)s
 where client_id = %(client_id)s and (last_sync_at is null or last_sync_at < %(now)s - interval '30 seconds');
+
+-- name: session_find
+select to_jsonb(s)::text, t.client_id is null, to_jsonb(c)::text, exists (
+    select 1 from agents a where a.client_id = c.client_id and a.life = 'retiring' and c.status = 'deleted')
+from sessions s join tokens t on t.token_hash = s.token_hash left join clients c on c.client_id = t.client_id
+where s.session_hash = %(session_hash)s and (t.expires_at is null or t.expires_at > %(now)s);
+
+-- name: session_open
+with old as (delete from sessions where created_at < %(created_at)s::timestamptz - interval '7 days')
+insert into sessions (session_hash, token_hash, created_at, seen_at)
+values (%(session_hash)s, %(token_hash)s, %(created_at)s, %(seen_at)s);
+
+-- name: session_see
+update sessions set seen_at = greatest(seen_at, %(seen_at)s) where session_hash = %(session_hash)s;
+
+-- name: session_end
+delete from sessions where session_hash = %(session_hash)s;

@@ -1,0 +1,59 @@
+"""Generated calls against the whole application: whatever is answered is what the OpenAPI document says.
+
+Bounded for every run; ``HYPOTHESIS_PROFILE=long`` looks longer.
+"""
+
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from spotadapters.http.app import SERVED
+from spotadapters.http.openapi import document
+from spotadapters.http.routing import Endpoint
+from tests.support.server import ADMIN_TOKEN, Site
+from tests.support.wire_agents import V4c
+
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+SCHEMA = schemathesis.openapi.from_dict(document(SERVED, "test"))
+STREAMS = "text/event-stream"  # endless: their frames have tests of their own
+ROWS = [row for row in SERVED if row.gives != STREAMS]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.number} {row.path}")
+def test_every_answer_is_one_that_the_document_describes(site: Site, row: Endpoint) -> None:
+    tenant = site.client("Acme")
+    host = V4c(tenant, site.new_machine(), logical="web")
+    host.register()
+    host.heartbeat()
+    host.prices()
+    known = {"agent_id": host.agent_id, "client_id": tenant.client_id, "instance_id": host.machine}
+    operation = SCHEMA[row.path][row.method]
+    token = ADMIN_TOKEN if row.access.needs == "A" else tenant.token
+
+    @settings(max_examples=12, suppress_health_check=list(HealthCheck), deadline=None)
+    @given(case=operation.as_strategy(), real=st.booleans())
+    def each(case: Any, real: bool) -> None:
+        if real:
+            case.path_parameters = {
+                name: known.get(name, value) for name, value in (case.path_parameters or {}).items()
+            }
+        if row.waits:
+            case.query = {name: value for name, value in (case.query or {}).items() if name != "wait"}
+        sent = case.as_transport_kwargs(base_url="http://testserver")
+        sent = {
+            name: sent[name] for name in ("method", "url", "params", "json", "content", "data") if sent.get(name)
+        } | {"headers": sent.get("headers")}
+        headers = {**dict(sent.pop("headers", None) or {}), "Authorization": f"Bearer {token}"}
+        response = site.http.request(headers=headers, **sent)
+        case.validate_response(response, checks=CHECKS)
+
+    each()
