@@ -46,6 +46,7 @@ class Advice:
     source: str  # engine | fallback
     rejected: EventKind | None = None  # why the engine's own word was not used
     refused_engine: str | None = None  # name and version of the engine whose word that was
+    threshold: Decimal = CONFIDENCE_THRESHOLD  # of the engine, for the guard LOW_CONFIDENCE
     circuit_opened: bool = False  # the engine is left alone from now on
 
 
@@ -65,24 +66,26 @@ def judge_output(
     snapshot: Snapshot,
     engine: Named,
     *,
-    elapsed: timedelta = timedelta(0),
     threshold: Decimal = CONFIDENCE_THRESHOLD,
 ) -> Advice:
     """The engine's proposal if every part of it is sound, else the rules'.
 
-    ``output`` may be anything at all, an exception too.
+    ``output`` may be anything at all: an exception stands for an engine that raised, a ``TimeoutError`` for one that
+    said nothing within ``DEADLINE``.
     """
-    rejected = _rejection(output, snapshot, elapsed)
+    rejected = _rejection(output, snapshot)
     if rejected is not None or not isinstance(output, Proposal):
         refused = fallback(snapshot, rejected=rejected)
         return evolve(refused, refused_engine=f"{engine.name} {engine.version}")
     if output.action is not Action.STAY and output.confidence < threshold:
         output = evolve(output, action=Action.STAY, target_pool_id=None, reason="low_confidence")
-    return Advice(proposal=output, engine=engine.name, engine_version=engine.version, source="engine")
+    return Advice(
+        proposal=output, engine=engine.name, engine_version=engine.version, source="engine", threshold=threshold
+    )
 
 
-def _rejection(output: object, snapshot: Snapshot, elapsed: timedelta) -> EventKind | None:
-    if isinstance(output, TimeoutError) or elapsed > DEADLINE:
+def _rejection(output: object, snapshot: Snapshot) -> EventKind | None:
+    if isinstance(output, TimeoutError):
         return EventKind.MODEL_TIMEOUT
     if isinstance(output, BaseException):
         return EventKind.MODEL_ERROR

@@ -33,6 +33,10 @@ from tests.unit.core.test_rules import a_candidate, a_snapshot
 MARKET = a_market(a="0.05", b="0.03", c="0.06")
 
 
+class Named:
+    name, version = "test", "7"
+
+
 def advised(action: Action, pool: str | None = None, *, source: str = "engine", **facts: Any) -> Advice:
     proposal = Proposal(action=action, target_pool_id=pool, **{"confidence": D("0.9"), **facts})
     return Advice(proposal=proposal, engine="test", engine_version="7", source=source)
@@ -115,6 +119,16 @@ def test_4_7_low_confidence_is_a_guard_for_a_model_and_not_for_the_rules(
     decision = verdict(an_aggregate(), advice)
     assert ("LOW_CONFIDENCE" in decision.guards) is named
     assert decision.will_auto_execute is not named
+
+
+@pytest.mark.parametrize(("threshold", "executes"), [("0.50", True), ("0.5001", False)])
+def test_3_a_model_with_a_threshold_of_its_own_is_held_to_it_and_to_no_other(threshold: str, executes: bool) -> None:
+    aggregate, market = an_aggregate(), MARKET
+    shown = candidates.snapshot(aggregate, market, START)
+    proposal = Proposal(action=Action.SWITCH_POOL, target_pool_id=POOL_B, confidence=D("0.50"))
+    advice = judgement.judge_output(proposal, shown, Named(), threshold=D(threshold))
+    decision = decide(aggregate, market, shown, advice, START)
+    assert (decision.will_auto_execute, decision.guards) == (executes, ())
 
 
 def test_4_7_the_guards_look_at_now_and_not_at_the_snapshot() -> None:
