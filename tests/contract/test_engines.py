@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -93,7 +92,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
 
 
 def _site(world: World, engine: Scripted, audited: Callable[[], list[tuple[str, str | None]]]) -> Site:
-    runner = EngineRunner(engine, world.clock, deadline=timedelta(seconds=1))
+    runner = EngineRunner(engine, world.clock)
     world.plane = control_plane(
         transactions=world.transactions, clock=world.clock, identity=CountingIdentity("11111111"), advisor=runner
     )

@@ -20,7 +20,7 @@ from tests.unit.core.test_rules import a_candidate, a_snapshot
 
 SNAPSHOT = a_snapshot(Mode.SPOT, "0.05", "0.10", a_candidate(POOL_B))
 GOOD = Proposal(action=Action.SWITCH_POOL, target_pool_id=POOL_B, confidence=D("0.9"))
-SOON = timedelta(seconds=0.1)
+SOON = timedelta(seconds=0.5)
 
 
 @define
@@ -92,7 +92,7 @@ def test_4_6_an_engine_slower_than_two_seconds_is_abandoned_and_the_rules_decide
     done.set()
     assert told(advice) == ("fallback", EventKind.MODEL_TIMEOUT, False)
     assert advice.refused_engine == "scripted 3"
-    assert 1.9 <= waited < 3
+    assert 1.9 <= waited < 4.5
 
 
 def test_4_6_an_engine_that_is_slow_but_in_time_is_heard() -> None:
