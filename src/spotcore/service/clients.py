@@ -8,7 +8,7 @@ from attrs import frozen
 from spotcore import clients, retirement, upkeep
 from spotcore.change import Change
 from spotcore.clients import Client, ClientStatus
-from spotcore.commands import Origin
+from spotcore.commands import CommandState, Origin
 from spotcore.dispatch import WINDING_DOWN, cancel
 from spotcore.errors import NotFound, ValidationFailed
 from spotcore.events import CATALOGUE, Event, EventKind
@@ -164,6 +164,8 @@ class Clients:
 
 
 def _cancel_planned(change: Change) -> None:
+    """What no agent has fetched yet; what is being done finishes (CL-5)."""
     for command in change.aggregate.open_commands:
-        if command.origin is not Origin.EMERGENCY and command.kind not in WINDING_DOWN:
+        planned = command.origin is not Origin.EMERGENCY and command.kind not in WINDING_DOWN
+        if planned and command.state is CommandState.PENDING:
             cancel(change, command, "the client was suspended")
