@@ -9,12 +9,14 @@ from pathlib import Path
 from attrs import frozen
 
 from spotadapters.engine.runner import EngineRunner
+from spotadapters.files.blobs import FileBlobs
 from spotadapters.http.application import Parts
 from spotadapters.http.lanes import PULSE_THREADS, Lanes
 from spotadapters.http.live import LiveHub
 from spotadapters.http.metrics import Metrics
 from spotadapters.http.routing import Server
 from spotadapters.http.waiting import Hub
+from spotadapters.modelcheck import ProcessValidator
 from spotadapters.postgres.listen import COMMANDS, EVENTS, Listener
 from spotadapters.postgres.live import LiveFeed, LiveRelay
 from spotadapters.postgres.pool import Connections
@@ -27,6 +29,7 @@ from spotapp.settings import Settings
 from spotapp.ticker import TICK_SECONDS, Ticker
 from spotcore.control_plane import ControlPlane, control_plane
 from spotcore.ports.world import Clock, Engine
+from spotcore.service.models import Library
 
 
 @frozen(kw_only=True)
@@ -99,8 +102,13 @@ def open_wiring(
         live = LiveHub()
         relay = LiveRelay(LiveFeed(connections, clock), live, clock)
         storage = PostgresStorage(connections, clock, relay.wake)
+        blobs = FileBlobs(settings.data_dir / "models")
+        blobs.clear_incoming()
+        library = Library(blobs=blobs, validator=ProcessValidator(), uploads=settings.uploads)
         advisor = EngineRunner(engine, clock) if engine is not None else None
-        plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity, advisor=advisor)
+        plane = control_plane(
+            transactions=storage.transactions, clock=clock, identity=identity, advisor=advisor, library=library
+        )
 
         def look_again() -> None:
             hub.wake_all()

@@ -12,6 +12,7 @@ from spotcore.service.decisions import Decisions
 from spotcore.service.emergency import Emergency
 from spotcore.service.kernel import Kernel
 from spotcore.service.machines import Machines
+from spotcore.service.models import Library, Models
 from spotcore.service.notices import Notices
 from spotcore.service.prices import Prices
 from spotcore.service.replicas import Replicas
@@ -33,12 +34,19 @@ class ControlPlane:
     alerts: Alerts
     notices: Notices
     upkeep: Upkeep
+    models: Models
 
 
 def control_plane(
-    *, transactions: Transactions, clock: Clock, identity: Identity, advisor: Advisor | None = None
+    *,
+    transactions: Transactions,
+    clock: Clock,
+    identity: Identity,
+    advisor: Advisor | None = None,
+    library: Library | None = None,
 ) -> ControlPlane:
-    """A control plane over the given collaborators; without an ``advisor`` the built-in rules decide (Z35)."""
+    """A control plane over the given collaborators; without an ``advisor`` the built-in rules decide (Z35), without a
+    ``library`` no models come in."""
     kernel = Kernel(transactions=transactions, clock=clock, identity=identity)
     return ControlPlane(
         clients=Clients(kernel),
@@ -52,4 +60,5 @@ def control_plane(
         alerts=Alerts(kernel),
         notices=Notices(kernel),
         upkeep=Upkeep(kernel),
+        models=Models(kernel, library),
     )

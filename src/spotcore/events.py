@@ -92,6 +92,13 @@ class EventKind(StrEnum):
     MODEL_TIMEOUT = "model_timeout"
     MODEL_OUTPUT_REJECTED = "model_output_rejected"
     MODEL_CIRCUIT_OPENED = "model_circuit_opened"
+    DECISION_ENGINE_UPDATED = "decision_engine_updated"
+    ML_MODELS_UPLOADED = "ml_models_uploaded"
+    ML_MODELS_REJECTED = "ml_models_rejected"
+    ML_MODELS_ACTIVATED = "ml_models_activated"
+    ML_MODELS_ROLLBACK = "ml_models_rollback"
+    ML_MODELS_DEACTIVATED = "ml_models_deactivated"
+    ML_MODEL_FILES_REMOVED = "ml_model_files_removed"
     PRICE_DISCREPANCY = "price_discrepancy"
     PRICE_ALERT = "price_alert"
     CLEANUP_COMPLETED = "cleanup_completed"
@@ -368,6 +375,13 @@ CATALOGUE: Final[Mapping[EventKind, EventSpec]] = {
     _K.MODEL_TIMEOUT: EventSpec(audit=_W),
     _K.MODEL_OUTPUT_REJECTED: EventSpec(audit=_W),
     _K.MODEL_CIRCUIT_OPENED: EventSpec(audit=_W),
+    _K.DECISION_ENGINE_UPDATED: EventSpec(audit=_I, text="Parameters {version} of the engine {name} were stored"),
+    _K.ML_MODELS_UPLOADED: EventSpec(audit=_I, text="Model session {session_id} was uploaded"),
+    _K.ML_MODELS_REJECTED: EventSpec(audit=_W, text="Model session {session_id} was rejected: {reason}"),
+    _K.ML_MODELS_ACTIVATED: EventSpec(audit=_I, text="Model session {session_id} is live"),
+    _K.ML_MODELS_ROLLBACK: EventSpec(audit=_W, text="Rolled back to model session {session_id}"),
+    _K.ML_MODELS_DEACTIVATED: EventSpec(audit=_W, text="Model session {session_id} is no longer live"),
+    _K.ML_MODEL_FILES_REMOVED: EventSpec(audit=_I, text="The files of model session {session_id} were removed"),
     _K.PRICE_DISCREPANCY: EventSpec(audit=_W),
     _K.PRICE_ALERT: EventSpec(
         audit=_I,

@@ -98,6 +98,40 @@ def change_primary(
     return switch
 
 
+def record_succession(
+    change: Change,
+    old: Instance,
+    *,
+    trigger: SwitchTrigger,
+    command: Command,
+    prices: ReportedPrices,
+    times: SwitchTimes,
+    downtime_seconds: Decimal | None,
+) -> Switch:
+    """The record of a switch whose new machine became the first primary of another agent (RG-10). Its first period
+    belongs to this record from now on (I14)."""
+    primary = change.aggregate.primary
+    assert primary is not None  # the caller has seen it
+    switch = _record(
+        change,
+        old,
+        primary,
+        was=InstanceStatus.LAUNCHING,
+        trigger=trigger,
+        command=command,
+        prices=prices,
+        times=times,
+        downtime_seconds=downtime_seconds,
+        data_loss_possible=False,
+        unsolicited=False,
+        reported=True,
+        reason="the agent came back under the id of its new machine",
+    )
+    first, *later = change.aggregate.periods
+    change.set_periods((evolve(first, switch_id=switch.switch_id), *later))
+    return switch
+
+
 def first_primary(change: Change, instance: Instance) -> None:
     """The first machine of a new agent serves from the start (RG-1); no switch record (I14)."""
     change.put(instance)

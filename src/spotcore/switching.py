@@ -229,7 +229,7 @@ def _normal(
         command=command,
         prices=report.prices,
         times=ordered(report.times),
-        downtime_seconds=_first(report.downtime_seconds, _downtime(report.times)),
+        downtime_seconds=reported_downtime(report),
         unsolicited=command is None,  # SW-7
         reported=True,
     )
@@ -289,7 +289,7 @@ def _duplicate(change: Change, new: Instance, old: Instance | None, report: Swit
         switch,
         reported=True,
         times=_merged(switch.times, ordered(report.times)),
-        downtime_seconds=_first(switch.downtime_seconds, report.downtime_seconds, _downtime(report.times)),
+        downtime_seconds=_first(switch.downtime_seconds, reported_downtime(report)),
     )
     change.put(enriched)
     change.event(EventKind.SWITCH_ENRICHED, instance=new, switch_id=switch.switch_id)
@@ -379,6 +379,11 @@ def _note(
     )
     change.put(switch)
     return switch
+
+
+def reported_downtime(report: SwitchReport) -> Decimal | None:
+    """What the report says, else what its times say (SW-1)."""
+    return _first(report.downtime_seconds, _downtime(report.times))
 
 
 def _downtime(times: SwitchTimes) -> Decimal | None:

@@ -24,6 +24,7 @@ from spotcore.aggregate import Aggregate
 from spotcore.control_plane import ControlPlane, control_plane
 from spotcore.ids import AgentId, ClientId
 from spotcore.ports.storage import TokenRecord
+from spotcore.service.models import Library
 from tests.support.world import START, FakeClock
 
 ADMIN_TOKEN = "admin-token-of-the-tests"
@@ -124,7 +125,7 @@ class Tenant:
 
 
 @contextmanager
-def a_site(database_url: str) -> Iterator[Site]:
+def a_site(database_url: str, library: Library | None = None) -> Iterator[Site]:
     """A site on a migrated database; its connections are closed at the end."""
     clock = FakeClock(START)
     identity = SecureIdentity(new_seal_key())
@@ -132,7 +133,7 @@ def a_site(database_url: str) -> Iterator[Site]:
         live = LiveHub()
         relay = LiveRelay(LiveFeed(connections, clock), live, clock)
         storage = PostgresStorage(connections, clock, relay.wake)
-        plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity)
+        plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity, library=library)
         with storage.transactions() as uow:
             uow.clients.add_token(
                 TokenRecord(

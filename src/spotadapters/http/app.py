@@ -32,6 +32,7 @@ from spotadapters.http.routes import (
     history,
     instances,
     machines,
+    models,
     notifications,
     operations,
     overview,
@@ -74,6 +75,7 @@ ENDPOINTS: Final = (
     *notifications.routes,
     *events.routes,
     *sessions.routes,
+    *models.routes,
     clients.CLIENT,
 )
 STREAMS: Final = (STREAM, *events.streams)

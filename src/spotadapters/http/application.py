@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from attrs import evolve, field, frozen
 from starlette.requests import ClientDisconnect, Request
@@ -27,12 +27,14 @@ from spotadapters.http.routes.agents import degraded_heartbeat
 from spotadapters.http.routes.events import Connected
 from spotadapters.http.routing import Call, Endpoint, Server, dialect_of
 from spotadapters.http.sessions import COOKIE, Door, Sessions, check_origin
+from spotadapters.http.uploads import Receiver, receive
 from spotadapters.http.waiting import MAX_WAIT_SECONDS, Hub, pause
 from spotadapters.system.tracing import working_on
 from spotcore.control_plane import ControlPlane
 from spotcore.dispatch import Dialect
 from spotcore.errors import PayloadTooLarge, SpotError, Unauthorized, Unavailable
 from spotcore.ids import AgentId, ClientId
+from spotcore.models import SessionKind
 from spotcore.ports.storage import Credentials, Transactions, UnitOfWork
 from spotcore.ports.world import Clock, Identity
 from spotcore.service.commands import HandedOut
@@ -46,6 +48,7 @@ OUR_TROUBLE: Final = frozenset({409, 500, 503})  # a lock, a defect, an outage: 
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
+T = TypeVar("T")
 Look = Callable[[], HandedOut]
 
 
@@ -99,6 +102,9 @@ class Application:
     async def _served(self, endpoint: Endpoint, request: Request) -> Response:
         request_id = envelope.request_id_of(request.headers.get("x-request-id"))
         try:
+            if endpoint.uploads is not None:
+                sent = await self._uploaded(endpoint, endpoint.uploads, request, request_id)
+                return self._response(sent, request_id)
             body = await read_body(request)
         except PayloadTooLarge as refusal:
             return self._response(self._refusal(refusal, request_id, endpoint), request_id)
@@ -155,14 +161,23 @@ class Application:
         return again or sent
 
     def _tried(self, endpoint: Endpoint, request: Request, body: bytes, request_id: str) -> Sent:
+        return self._spared(
+            endpoint, request_id, lambda: self._handled(endpoint, request, self.call(endpoint, request, body))
+        )
+
+    def _handled(self, endpoint: Endpoint, request: Request, call: Call) -> Sent:
+        answer = replayed(endpoint, call, self.parts.identity, request_id=request.headers.get("x-request-id"))
+        shape = "legacy" if call.is_legacy else "envelope"
+        if answer.file is not None:
+            headers = {**answer.headers, **answer.file.headers}
+            return Sent(body=answer.file.content, status=answer.status, headers=headers, answer=answer)
+        rendered = envelope.success(answer, mirror=endpoint.mirror, shape=shape)
+        return Sent(body=rendered, status=answer.status, headers=answer.headers, answer=answer)
+
+    def _spared(self, endpoint: Endpoint, request_id: str, work: Callable[[], T]) -> T | Sent:
+        """What ``work`` gives, or the rendered refusal; nothing escapes."""
         try:
-            call = self.call(endpoint, request, body)
-            answer = replayed(endpoint, call, self.parts.identity, request_id=request.headers.get("x-request-id"))
-            shape = "legacy" if call.is_legacy else "envelope"
-            if answer.file is not None:
-                headers = {**answer.headers, **answer.file.headers}
-                return Sent(body=answer.file.content, status=answer.status, headers=headers, answer=answer)
-            rendered = envelope.success(answer, mirror=endpoint.mirror, shape=shape)
+            return work()
         except RefusedAgain as again:
             return self._refusal(again.refusal, request_id, endpoint, REPLAY_HEADER)
         except SpotError as refusal:
@@ -171,7 +186,33 @@ class Application:
             log.exception("request_failed", extra={"request_id": request_id, "endpoint": endpoint.number})
             text = envelope.failure("SERVER_ERROR", SERVER_ERROR_TEXT, None, {})
             return Sent(body=text, status=500, headers={})
-        return Sent(body=rendered, status=answer.status, headers=answer.headers, answer=answer)
+
+    async def _uploaded(self, endpoint: Endpoint, kind: SessionKind, request: Request, request_id: str) -> Sent:
+        """A call that brings files: admitted first, then its body is read to disk, then handled."""
+
+        def admitted() -> Call | Sent:
+            return self._spared(endpoint, request_id, lambda: self.call(endpoint, request, b""))
+
+        async def run(work: Callable[[], T]) -> T:
+            return await self.parts.lanes.run(work, endpoint.lane)
+
+        call = await run(admitted)
+        if isinstance(call, Sent):
+            return call
+        receiver = Receiver(kind, call.plane.models.require_uploads)
+        try:
+            upload = await receive(request, receiver, run)
+            whole = evolve(call, upload=upload)
+
+            def handled() -> Sent:
+                with working_on(request_id, request.headers.get("traceparent")):
+                    return self._spared(endpoint, request_id, lambda: self._handled(endpoint, request, whole))
+
+            return await run(handled)
+        except SpotError as refusal:
+            return self._refusal(refusal, request_id, endpoint)
+        finally:
+            await run(receiver.discard)
 
     def _repeated(self, request: Request) -> Sent | None:
         """The last answer to a heartbeat once more (Z32); None when the agent was not seen valid here lately."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from attrs import define, evolve, field
 
+from spotadapters.memory.models import MemoryModels
 from spotcore import prices
 from spotcore.agents import Agent, Life
 from spotcore.aggregate import Aggregate, check
@@ -26,6 +27,7 @@ from spotcore.ids import AgentId, ClientId, launch_placeholder, replica_placehol
 from spotcore.incidents import Incident, Severity
 from spotcore.instances import ACTIVE, Instance, InstanceStatus
 from spotcore.market import Market, OndemandQuote, PoolRecord, SpotQuote
+from spotcore.models import ModelSession
 from spotcore.pools import parse_pool
 from spotcore.ports.storage import Credential, Keys, MachineBinding, PollView, StoredAnswer, TokenRecord, UnitOfWork
 from spotcore.prices import Observation, OndemandObservation, PriceReport, PriceSource
@@ -59,6 +61,7 @@ class Tables:
     decisions: dict[AgentId, tuple[DecisionRecord, ...]] = field(factory=dict)
     answers: dict[tuple[str, str], StoredAnswer] = field(factory=dict)
     last_sync: dict[ClientId, datetime] = field(factory=dict)
+    models: dict[str, ModelSession] = field(factory=dict)
     sessions: dict[str, Session] = field(factory=dict)
     alerts: dict[tuple[ClientId, str], Alert] = field(factory=dict)
     reads: dict[tuple[ClientId | None, str], datetime] = field(
@@ -141,6 +144,7 @@ class MemoryUnitOfWork:
         self.audit = MemoryAudit(journal)
         self.alerts = MemoryAlerts(journal)
         self.notices = MemoryNotices(journal)
+        self.models = MemoryModels(journal)
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:

@@ -12,6 +12,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.types.json import Jsonb
 
 from spotadapters.postgres.errors import translated
+from spotadapters.postgres.models import PostgresModels
 from spotadapters.postgres.pool import Connection, Connections
 from spotadapters.postgres.queries import query
 from spotadapters.postgres.rows import CONVERTER, from_row, loads, recordset, to_row
@@ -141,6 +142,7 @@ class PostgresUnitOfWork:
         self.audit = PostgresAudit(connection, self.heard)
         self.alerts = PostgresAlerts(connection)
         self.notices = PostgresNotices(connection)
+        self.models = PostgresModels(connection)
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:

@@ -16,7 +16,7 @@ def stamp(at: datetime | None) -> str | None:
     """ISO 8601, UTC, ``Z``; milliseconds only when there are any (1.3)."""
     if at is None:
         return None
-    spec = "milliseconds" if at.microsecond else "seconds"
+    spec = "milliseconds" if at.microsecond >= 1_000 else "seconds"
     return at.astimezone(UTC).isoformat(timespec=spec).replace("+00:00", "Z")
 
 

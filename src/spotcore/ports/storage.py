@@ -18,6 +18,7 @@ from spotcore.decisions import DecisionRecord
 from spotcore.events import Event
 from spotcore.ids import AgentId, ClientId
 from spotcore.market import Market
+from spotcore.models import ModelSession, SessionKind
 from spotcore.prices import PriceReport
 from spotcore.sessions import Session
 
@@ -255,6 +256,42 @@ class NoticeStore(Protocol):
         ...
 
 
+class ModelStore(Protocol):
+    """Model and engine sessions with their files (11.2)."""
+
+    def lock(self) -> None:
+        """Keep every other change of sessions out until the transaction ends. Waits at most the lock timeout, then
+        raises ``StateConflict``."""
+        ...
+
+    def add(self, session: ModelSession) -> None: ...
+
+    def get(self, session_id: str) -> ModelSession:
+        """Raises ``NotFound``."""
+        ...
+
+    def put(self, sessions: Sequence[ModelSession]) -> None:
+        """Store changed sessions together; their files never change. Raises ``InvariantViolated`` when two of a scope
+        and kind would be live, or fallback (I12)."""
+        ...
+
+    def serving(self) -> Sequence[ModelSession]:
+        """Every live and every fallback session."""
+        ...
+
+    def newest(self, kind: SessionKind, limit: int) -> Sequence[ModelSession]:
+        """Newest first."""
+        ...
+
+    def idle(self, before: datetime) -> Sequence[ModelSession]:
+        """Sessions that are neither live nor fallback, unchanged since ``before``, whose files are still kept."""
+        ...
+
+    def digests(self) -> frozenset[str]:
+        """The hash of every file that a session still has."""
+        ...
+
+
 class UnitOfWork(Protocol):
     """Everything one transaction can reach."""
 
@@ -274,6 +311,8 @@ class UnitOfWork(Protocol):
     def alerts(self) -> AlertStore: ...
     @property
     def notices(self) -> NoticeStore: ...
+    @property
+    def models(self) -> ModelStore: ...
     def savepoint(self) -> AbstractContextManager[None]:
         """What happens inside is undone alone when it raises; the transaction goes on."""
         ...

@@ -22,6 +22,7 @@ from spotadapters.memory.store import MemoryCredentials
 from spotcore.control_plane import ControlPlane, control_plane
 from spotcore.errors import Unavailable
 from spotcore.ports.storage import Credential, TokenRecord
+from spotcore.service.models import Library
 from tests.support.world import START, CountingIdentity, FakeClock
 
 ADMIN = "the-admin-token"
@@ -108,10 +109,10 @@ class Frame:
 
 
 @contextmanager
-def a_frame(dashboard: Path | None = None) -> Iterator[Frame]:
+def a_frame(dashboard: Path | None = None, library: Library | None = None) -> Iterator[Frame]:
     """The application, started and stopped."""
     clock, identity, storage, hub = FakeClock(START), CountingIdentity(), Breakable(), Hub()
-    plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity)
+    plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity, library=library)
     with storage.transactions() as uow:
         uow.clients.add_token(
             TokenRecord(

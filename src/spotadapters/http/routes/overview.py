@@ -15,9 +15,11 @@ from spotadapters.wire import asking, words
 from spotadapters.wire.answers import shown
 from spotadapters.wire.sheets import sheet
 from spotcore.events import CATALOGUE, EventKind, described
+from spotcore.models import ModelSession, SessionKind
 from spotcore.switches import SwitchTrigger
 
 ADMIN: Final = Access(needs=Needs.ADMIN)
+MAX_SHOWN: Final = 10  # E07: models and files
 
 
 @frozen(kw_only=True)
@@ -290,9 +292,44 @@ def system_health(call: Call) -> Answer:
             uptime_seconds=uptime_seconds(),
             agents=call.reads.one("agents_by_link", AgentCounts),
             background_jobs=Jobs(enabled=bool(jobs), running=board.running, jobs=jobs),
-            model_status=ModelState(loaded=False, name="None", version="N/A", files_uploaded=0),
-            decision_engine_status=EngineState(loaded=loaded, type="None", version="N/A", files_uploaded=0),
+            model_status=_model_state(call.plane.models.live(SessionKind.MODEL)),
+            decision_engine_status=_engine_state(call.plane.models.live(SessionKind.ENGINE), loaded=loaded),
         )
+    )
+
+
+def _model_state(live: list[ModelSession]) -> ModelState:
+    """Live sessions are in the records alone: no engine runs a model yet, so none is loaded."""
+    newest = live[0] if live else None
+    files = _named_files(live)
+    return ModelState(
+        loaded=False,
+        name=(newest.name if newest else None) or "None",
+        version=(newest.version if newest else None) or "N/A",
+        files_uploaded=len(files),
+        active_models=tuple(
+            ActiveModel(name=one.name or "None", version=one.version or "N/A", active=True) for one in live[:MAX_SHOWN]
+        ),
+        files=files[:MAX_SHOWN],
+    )
+
+
+def _engine_state(live: list[ModelSession], *, loaded: bool) -> EngineState:
+    """Parameters that were uploaded are stored, not used; ``loaded`` is about an engine that decides (Z35)."""
+    newest = live[0] if live else None
+    files = _named_files(live)
+    return EngineState(
+        loaded=loaded,
+        type=(newest.architecture if newest else None) or "None",
+        version=(newest.version if newest else None) or "N/A",
+        files_uploaded=len(files),
+        files=files[:MAX_SHOWN],
+    )
+
+
+def _named_files(live: list[ModelSession]) -> tuple[NamedFile, ...]:
+    return tuple(
+        NamedFile(name=file.label, size=file.size, modified=one.created_at) for one in live for file in one.files
     )
 
 
