@@ -414,7 +414,12 @@ def pursue(change: Change, *, exclude_zones: Sequence[str] = (), preferred_zones
                 )
             )  # fmt: skip
         return
-    if change.aggregate.role_change_in_flight is not None or not _may_attempt(change, incident):
+    if change.aggregate.role_change_in_flight is not None:
+        return
+    if incident.launch_attempts >= LAUNCH_ATTEMPTS:
+        _failed(change, incident, f"{incident.launch_attempts} launches failed")
+        incident = change.aggregate.incidents[incident.incident_id]
+    if not _may_attempt(change, incident):
         return
     _start(change, incident, _next_place(change, incident, exclude_zones, preferred_zones))
 
@@ -484,12 +489,17 @@ def _next_place(
 
 def deadline_passed(change: Change, incident: Incident) -> None:
     """The machine's time is over and nobody has taken its role: say so, and go on trying (5.4)."""
+    _failed(change, incident, "the deadline passed without a successor")
+
+
+def _failed(change: Change, incident: Incident, reason: str) -> None:
+    """People hear of it once; attempts go on, one per 60 s (5.4)."""
     if incident.state is IncidentState.FAILED:
         return
     change.put(moved(incident, IncidentEvent.FAIL, change.now))
     change.event(
         EventKind.FAILOVER_FAILED, instance=change.aggregate.instances.get(incident.instance_id),
-        incident_id=incident.incident_id, reason="the deadline passed without a successor",
+        incident_id=incident.incident_id, reason=reason,
         event_type="failover_failed", action="none",
     )  # fmt: skip
 
