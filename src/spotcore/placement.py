@@ -83,6 +83,7 @@ def _choices(aggregate: Aggregate, market: Market, now: datetime, preferred_zone
     own = pool_of(instance_type, own_az)
     if own is not None:
         known.add(own)
+    reclaimed = {incident.pool_id for incident in aggregate.open_incidents}  # the market may be older than the notice
     found = []
     for pool in sorted(known):
         if pool.instance_type != instance_type or (aggregate.agent.region and pool.region != aggregate.agent.region):
@@ -96,7 +97,8 @@ def _choices(aggregate: Aggregate, market: Market, now: datetime, preferred_zone
                 boot=record.boot_seconds if record and record.boot_samples >= BOOT_SAMPLES else None,
                 other_az=pool.az != own_az,
                 preferred=not preferred_zones or pool.az in preferred_zones,
-                troubled=bool(record and (record.own_open_incident or record.open_incident)),
+                troubled=pool.pool_id in reclaimed
+                or bool(record and (record.own_open_incident or record.open_incident)),
             )
         )
     return found
