@@ -248,9 +248,9 @@ def cheapest_replica_pool(
     primary = aggregate.primary
     excluded = set(aggregate.agent.config.excluded_pools)
     choices = [one for one in _choices(aggregate, market, now) if _acceptable(one, excluded, exclude_zones, max_price)]
-    choices = [one for one in choices if not one.troubled] or choices
     if aggregate.agent.abilities.own_zone_only and primary is not None:
         choices = [one for one in choices if one.pool.az == primary.az]  # Z28
+    choices = [one for one in choices if not one.troubled] or choices
     others = [one for one in choices if primary is None or one.pool.pool_id != _own_pool(aggregate)]
     if others:
         priced = any(one.price is not None for one in others)
