@@ -13,8 +13,10 @@ from spotcore.clients import ClientStatus
 from spotcore.commands import CommandKind
 from spotcore.events import EventKind
 from spotcore.ids import CloudId, InstanceId
+from spotcore.incidents import Severity
 from spotcore.instances import InstanceStatus
 from spotcore.market import UNKNOWN_MARKET, Market
+from spotcore.pools import Mode
 from spotcore.replicas import ReplicaEnd, ReplicaKind, ReplicaState
 from spotcore.standby import MachineFacts
 from spotcore.switches import SwitchTrigger
@@ -26,6 +28,7 @@ from tests.support.rule_builders import (
     a_market,
     a_replica,
     an_aggregate,
+    an_incident,
     decided,
     later,
     open_kinds,
@@ -116,6 +119,14 @@ def test_z28_a_v5_replica_stays_in_its_primary_s_zone() -> None:
     live = settled(an_aggregate(build=Build.V5, **ON)).after.live_replica
     assert live is not None
     assert (live.pool_id, live.az) == (POOL_A, "us-east-1a")
+
+
+def test_5_7_a_v5_keeps_its_promise_in_the_one_pool_it_can_reach_even_while_that_has_an_incident_mr1_z28() -> None:
+    old = a_machine("old", InstanceStatus.ZOMBIE)
+    incident = an_incident("old", Severity.TERMINATION, pool_id=POOL_A, promoted_at=later(0))
+    live = settled(an_aggregate(old, incident, build=Build.V5, mode=Mode.ONDEMAND, **ON)).after.live_replica
+    assert live is not None
+    assert live.pool_id == POOL_A
 
 
 NOTHING = {
