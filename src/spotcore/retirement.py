@@ -28,13 +28,13 @@ def retire(change: Change, *, heir: AgentId | None = None) -> None:
     modern = change.agent.abilities.modern
     shown = change.aggregate.display_status()
     change.set_agent(life=Life.RETIRING, retiring_at=change.now)
+    live = change.aggregate.live_replica
+    if live is not None:
+        standby.end(change, live, ReplicaEnd.AGENT_DELETED)  # RP-8: before the mode that kept it goes off
     modes.apply(change, ALL_MODES_OFF)
     for command in change.aggregate.open_commands:
         if command.kind is not CommandKind.TERMINATE:
             dispatch.cancel(change, command, "the agent was deleted")
-    live = change.aggregate.live_replica
-    if live is not None:
-        standby.end(change, live, ReplicaEnd.AGENT_DELETED)
     for instance in change.aggregate.instances.values():
         if instance.status is InstanceStatus.LAUNCHING and instance.bound_command_id is not None:
             endings.begin_end(change, instance, endings.EndReason.MANUAL_TERMINATE, "its agent was deleted")
