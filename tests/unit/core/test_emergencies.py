@@ -26,6 +26,7 @@ from tests.support.rule_builders import (
     POOL_B,
     POOL_C,
     PRIMARY,
+    a_command,
     a_machine,
     a_market,
     a_replica,
@@ -614,3 +615,45 @@ def test_in26_a_report_that_the_primary_ended_is_critical_and_counts_as_a_passed
     (event,) = told(outcome, EventKind.PRIMARY_REPORTED_TERMINATED)
     assert event.level is Level.CRITICAL
     assert primary_of(outcome.after) == ("r" if claims else "m")
+
+
+@pytest.mark.parametrize("state", [S.FAILED, S.TERMINATED])
+@pytest.mark.parametrize("severity", [REBALANCE, TERMINATION])
+def test_5_4_a_replica_that_has_failed_or_ended_counts_as_none(severity: Severity, state: ReplicaState) -> None:
+    past = a_replica("old", state=state)
+    outcome = noticed(an_aggregate(a_machine("old", InstanceStatus.TERMINATED, zone="b"), past), severity)
+    assert answer(outcome).outcome is Brought.LAUNCH
+    assert outcome.after.live_replica is not None
+
+
+def test_em12_a_v5_that_is_launching_already_brings_the_replacement_with_that_launch() -> None:
+    # it is deaf until it is done: a second launch would only come after the first (Z31)
+    launch = executing(
+        a_command(CommandKind.LAUNCH, target_instance_id=InstanceId("n"), makes_primary=True, trigger="manual")
+    )
+    new = a_machine("n", InstanceStatus.LAUNCHING, cloud_id=None, confirmed_at=None, created_at=later(0))
+    after = noticed(an_aggregate(launch, new, build=B.V5), at=10).after
+    live = after.live_replica
+    assert live is not None
+    assert (live.instance_id, live.state) == ("n", S.LAUNCHING)
+    assert state_of(after) is CommandState.EXECUTING
+    assert open_kinds(after) == [CommandKind.LAUNCH]
+
+
+def test_em12_a_v5_launch_that_nobody_fetched_gives_way_to_the_emergency_s_own() -> None:
+    launch = a_command(CommandKind.LAUNCH, target_instance_id=InstanceId("n"), makes_primary=True, trigger="manual")
+    new = a_machine("n", InstanceStatus.LAUNCHING, cloud_id=None, confirmed_at=None, created_at=later(0))
+    after = noticed(an_aggregate(launch, new, build=B.V5), at=10).after
+    assert state_of(after) is CommandState.CANCELLED
+    assert after.instances[InstanceId("n")].status is InstanceStatus.TERMINATED
+    (own,) = after.open_commands
+    assert (own.kind, own.origin, own.makes_primary) == (CommandKind.LAUNCH, Origin.EMERGENCY, True)
+
+
+@pytest.mark.parametrize(("state", "serves"), [(S.READY, "r"), (S.SYNCING, "r")])
+def test_ag5_an_offline_primary_whose_notice_has_run_out_loses_the_role_whatever_the_opt_in_says(
+    state: ReplicaState, serves: str
+) -> None:
+    silent = standing_by(state, progress=10, agent={"last_heartbeat_at": later(-100)})
+    after = passed(noticed(silent, ahead=120).after, 121).after
+    assert primary_of(after) == serves
