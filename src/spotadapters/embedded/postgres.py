@@ -102,7 +102,7 @@ class EmbeddedPostgres:
             [str(self._programs / "postgres"), "-D", str(self._cluster), *arguments],
             account=self._account,
             log_file=log,
-            stop_signal=signal.SIGINT,
+            stop_signal=signal.SIGINT if self._durable else signal.SIGQUIT,  # nothing to keep: no last checkpoint
             is_ready=self._answers,
             environment=self._environment,
             on_event=self._on_event,
