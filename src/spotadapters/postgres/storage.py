@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import Any, Final
 
 import psycopg
-from psycopg import sql
 from attrs import evolve
+from psycopg import sql
 from psycopg.pq import TransactionStatus
 from psycopg.types.json import Jsonb
 

@@ -39,7 +39,7 @@ class TokenView:
 
 @frozen
 class Clients:
-    """Tenants: create, delete, suspend, resume, limit, purge; defaults of new agents; tokens: issue, rotate, read back."""
+    """Tenants, their tokens, limits and new-agent defaults."""
 
     kernel: Kernel
 
