@@ -11,6 +11,7 @@ from spotapp.commands.options import Remote, ask, remote, yes_option
 from spotcore.config import SETTINGS
 
 EVERYWHERE: Final = "/api/admin/agents"
+LIMIT: Final = 1000  # of the list (E09)
 COLUMNS: Final = {
     "id": "id", "name": "logicalAgentId", "host": "hostname", "client": "clientName", "status": "status",
     "enabled": "enabled", "auto": "autoSwitchEnabled", "manual": "manualReplicaEnabled", "machine": "instanceId",
@@ -52,8 +53,9 @@ def list_agents(remote: Remote, client: str | None) -> None:
       spotcore agents list --client 7d8f5c1e-…
     """
     if client is None:
-        data = remote.api.get(EVERYWHERE, needs=NEEDS_ADMIN, limit=1000)  # E09
+        data = remote.api.get(EVERYWHERE, needs=NEEDS_ADMIN, limit=LIMIT)  # E09
         remote.screen.rows(data, data["agents"], COLUMNS, empty="no agents yet")
+        remote.screen.cut(len(data["agents"]), LIMIT, "name a client: --client ID")
     else:
         data = _of_client(remote.api, client)
         remote.screen.rows(data, data, OF_A_CLIENT, empty="no agents yet")
@@ -217,11 +219,13 @@ def _one(api: Api, agent: str, client: str | None) -> Mapping[str, Any]:
     if client is not None:
         rows = _of_client(api, client)
     else:
-        rows = api.get(EVERYWHERE, needs=NEEDS_ADMIN, limit=1000)["agents"]  # E09
+        rows = api.get(EVERYWHERE, needs=NEEDS_ADMIN, limit=LIMIT)["agents"]  # E09
     for row in rows:
         if row["id"] == agent:
             return dict(row)
-    raise ApiFailure(f"no agent {agent} is listed; see: spotcore agents list")
+    raise ApiFailure(
+        f"no agent {agent} among the {len(rows)} listed; see: spotcore agents list, or name its client: --client ID"
+    )
 
 
 def _settings(api: Api, agent: str, client: str | None, whole: bool) -> Mapping[str, Any]:

@@ -89,7 +89,7 @@ class Api:
             return self.http.request(method, path, **more)
         except httpx2.TimeoutException:
             raise ApiFailure(f"{self._where} did not answer in time; try again, or look with: spotcore check") from None
-        except (httpx2.TransportError, httpx2.InvalidURL) as failure:
+        except httpx2.RequestError as failure:
             raise self.unreachable(failure) from None
 
     def unreachable(self, failure: Exception) -> ApiFailure:
@@ -100,7 +100,7 @@ class Api:
 
     @property
     def _where(self) -> str:
-        return str(self.http.base_url).rstrip("/")
+        return str(self.http.base_url.copy_with(userinfo=b"")).rstrip("/")
 
     def _data(self, answer: httpx2.Response, needs: str) -> Any:
         return self._both(answer, needs)[0]

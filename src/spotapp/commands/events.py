@@ -90,7 +90,7 @@ class Follower:
                     self._show(frame)
 
     def _show(self, frame: httpx2.ServerSentEvent) -> None:
-        body: Any = frame.json()
+        body = _body(frame)
         if frame.event == "RESYNC":
             console.print("[yellow]some events were left out; look with: spotcore events show[/yellow]")
         facts = body.get("data", body) if isinstance(body, dict) else body
@@ -104,3 +104,11 @@ class Follower:
         console.print(f"[dim]{' '.join(str(reason).split()[:12])} …; trying again[/dim]", soft_wrap=True)
         self._pause(self._next_pause)
         self._next_pause = min(self._next_pause * 2, LONGEST_PAUSE)
+
+
+def _body(frame: httpx2.ServerSentEvent) -> Any:
+    """What the frame carries; its bare text when that is no JSON."""
+    try:
+        return frame.json()
+    except ValueError:
+        return frame.data

@@ -7,6 +7,7 @@ import click
 from spotapp.commands.api import ADMIN_CALL, part
 from spotapp.commands.options import Remote, ask, remote, yes_option
 
+LIMIT: Final = 1000  # of the list (E08)
 COLUMNS: Final = {
     "id": "id", "client": "clientName", "agent": "logicalAgentId", "status": "instanceStatus", "primary": "isPrimary",
     "type": "instanceType", "zone": "az", "mode": "currentMode", "spot $/h": "spotPrice",
@@ -50,9 +51,10 @@ def list_instances(
         data = remote.api.get(
             "/api/admin/instances",
             needs=f"{ADMIN_CALL}; with a client token name the client: --client ID",
-            status=status, mode=wanted_mode, search=search, limit=1000,
+            status=status, mode=wanted_mode, search=search, limit=LIMIT,
         )  # E08  # fmt: skip
         remote.screen.rows(data, data["instances"], COLUMNS, empty="no such machines")
+        remote.screen.cut(len(data["instances"]), LIMIT, "narrow it with --client, --status, --mode or --search")
     else:
         path = f"/api/client/{part(client)}/instances"
         data = remote.api.get(path, status=status, mode=mode, search=search)  # E29

@@ -1,11 +1,13 @@
 """The options that commands share, and what they open."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import click
+import httpx2
 from attrs import frozen
 
 from spotapp.commands.api import Api, ApiFailure, open_api
@@ -27,9 +29,23 @@ class Remote:
 
 
 def _web_address(_: click.Context, __: click.Parameter, value: str) -> str:
-    if not value.startswith(("http://", "https://")):
-        raise click.BadParameter("use an address that begins with http:// or https://")
+    try:
+        address = httpx2.URL(value)
+    except httpx2.InvalidURL:
+        address = httpx2.URL("")
+    if address.scheme not in ("http", "https") or not address.host:
+        raise click.BadParameter(f"use an address like {DEFAULT_URL}")
     return value
+
+
+def _usable(token: str | None) -> str:
+    """The token without blanks around it. What no token holds would show in the error of a library further down."""
+    if not token or not token.strip():
+        raise ApiFailure(NO_TOKEN)
+    word = token.strip()
+    if not (word.isascii() and word.isprintable() and " " not in word):
+        raise ApiFailure("the token holds characters that no token has; copy it again, in one line")
+    return word
 
 
 url_option = click.option(
@@ -64,6 +80,15 @@ data_dir_option = click.option(
 )
 
 
+@contextmanager
+def _other_versions() -> Iterator[None]:
+    try:
+        yield
+    except KeyError as missing:
+        text = f"the answer has no {missing}; is the server of another version? compare with: spotcore --version"
+        raise ApiFailure(text) from missing
+
+
 def remote(function: Callable[..., None]) -> Callable[..., None]:
     """A command that asks a running server: adds ``--url``, ``--token``, ``--output``; gets a ``Remote`` first."""
     return output_option(remote_file(function))
@@ -77,11 +102,8 @@ def remote_file(function: Callable[..., None]) -> Callable[..., None]:
     @click.pass_context
     @functools.wraps(function)
     def run(context: click.Context, /, url: str, token: str | None, output: str = "table", **values: Any) -> None:
-        with one_line_failures(bool(context.obj)):
-            if not token or not token.strip():
-                raise ApiFailure(NO_TOKEN)
-            with open_api(url, token.strip()) as api:
-                function(Remote(api, Screen(output)), **values)
+        with one_line_failures(bool(context.obj)), open_api(url, _usable(token)) as api, _other_versions():
+            function(Remote(api, Screen(output)), **values)
 
     return run
 

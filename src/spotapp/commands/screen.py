@@ -65,6 +65,11 @@ class Screen:
             table.add_row(*(Text(shown(at(row, key))) for key in columns.values()))
         self._print(table)
 
+    def cut(self, count: int, limit: int, narrow: str) -> None:
+        """Say so when a list is as long as it may be: there may be more."""
+        if count >= limit:
+            click.echo(f"only the first {limit} are shown; {narrow}", err=True)
+
     def facts(self, data: Any, facts: Mapping[str, Any] | None = None) -> None:
         """Names and values one below the other; as JSON all of ``data``."""
         if self.is_json:

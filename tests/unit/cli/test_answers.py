@@ -1,5 +1,6 @@
 """Every command asks the right endpoint, shows the facts in a table, and hands on ``data`` unchanged as JSON."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -224,3 +225,9 @@ def test_names_from_agents_cannot_write_to_the_terminal(cli: Cli) -> None:
 def test_an_empty_list_says_so(cli: Cli, server: ScriptedHttp) -> None:
     server.tell("GET /api/admin/clients", success([]))
     assert "spotcore clients create" in cli.table("clients", "list")
+
+
+def test_a_list_as_long_as_it_may_be_says_that_there_may_be_more(cli: Cli) -> None:
+    cli.server.tell("GET /api/admin/agents", success({"agents": [AGENT] * 1000, "total": 1000, "filters": {}}))
+    result = cli("agents", "list", "--output", "json")
+    assert (len(json.loads(result.stdout)["agents"]), "--client ID" in result.stderr) == (1000, True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.scripted_http import Told, refusal
+from tests.support.scripted_http import Told, refusal, success
 from tests.support.up import free_port
 from tests.unit.cli.conftest import TOKEN, Cli
 
@@ -59,6 +59,8 @@ WRONG_USE = [
     "clients limits c --max-agents many",
     "events show --client c",
     "stats --url ftp://here",
+    "stats --url http://",
+    "stats --url http://here:port",
     "stats --output yaml",
     "completion tcsh",
     "nonsense",
@@ -85,3 +87,20 @@ def test_what_ends_something_asks_first(cli: Cli, words: str) -> None:
 def test_debug_shows_the_whole_trace(cli: Cli) -> None:
     result = cli("--debug", "stats", SPOTCORE_URL=f"http://127.0.0.1:{free_port()}")
     assert type(result.exception).__name__ == "ApiFailure"
+
+
+@pytest.mark.parametrize("token", ["secret\nline", "secret word", "secret-ü"])
+def test_a_token_that_is_none_is_refused_without_being_shown(cli: Cli, token: str) -> None:
+    result = cli("stats", SPOTCORE_ADMIN_TOKEN=token)
+    assert (result.exit_code, cli.server.asked, "secret" in result.output) == (1, [], False)
+
+
+def test_a_password_in_the_address_does_not_show(cli: Cli) -> None:
+    result = cli("stats", SPOTCORE_URL=f"http://me:secret@127.0.0.1:{free_port()}")
+    assert (result.exit_code, "cannot reach" in result.stderr, "secret" in result.output) == (1, True, False)
+
+
+def test_an_answer_of_another_version_is_one_line(cli: Cli) -> None:
+    cli.server.tell("GET /api/admin/agents", success({"rows": []}))
+    result = cli("agents", "list")
+    assert (result.exit_code, len(result.stderr.splitlines()), "agents" in result.stderr) == (1, 1, True)

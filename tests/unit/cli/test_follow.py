@@ -67,3 +67,8 @@ def test_a_server_that_stays_away_is_given_up(cli: Cli, monkeypatch: pytest.Monk
     cli.server.tell(STREAM, frames(launched("1")), refusal(503, "UNAVAILABLE", "away"))
     result = cli("events", "show", "--follow")
     assert (result.exit_code, "UNAVAILABLE" in result.stderr) == (1, True)
+
+
+def test_a_frame_that_is_no_json_is_shown_as_it_is(cli: Cli) -> None:
+    cli.server.tell(STREAM, Told(200, b"event: NEWS\nid: 1\ndata: plain words\n\n", "text/event-stream"), ENOUGH)
+    assert "NEWS  plain words" in cli("events", "show", "--follow").stdout
