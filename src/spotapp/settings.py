@@ -36,6 +36,7 @@ class Settings:
     threads: int = 4
     urgent_threads: int = 4
     log_level: str = "info"
+    uploads: bool = False  # models and engine parameters over HTTP (E63, E64)
     dashboard_dir: Path | None = None  # a built dashboard: a folder with index.html
 
 
@@ -117,6 +118,7 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "threads": ("SPOTCORE_THREADS", _whole(2, 256)),
     "urgent_threads": ("SPOTCORE_URGENT_THREADS", _whole(1, 128)),
     "log_level": ("SPOTCORE_LOG_LEVEL", _level),
+    "uploads": ("SPOTCORE_UPLOADS", _switch),
     "dashboard_dir": ("SPOTCORE_DASHBOARD_DIR", _dashboard),
 }
 
@@ -133,6 +135,7 @@ ABOUT: Final[Mapping[str, str]] = {
     "threads": "threads for ordinary calls; each has a database connection",
     "urgent_threads": "threads and connections kept for emergencies",
     "log_level": "`debug`, `info`, `warning` or `error`; logs are JSON lines on standard error",
+    "uploads": "`on`: the operator may upload models and engine parameters",
     "dashboard_dir": "folder of a built dashboard (`index.html`, `assets/`), served at `/` to signed-in browsers",
 }
 """What each setting means, for people."""

@@ -19,12 +19,14 @@ class AddressInUse(Exception):
 
 
 def create_app(wiring: Wiring) -> Starlette:
-    """The application; its lifespan starts the listener and, unless switched off, the ticker."""
+    """The application; its lifespan starts the listener, the relay and, unless switched off, the ticker."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         wiring.parts.hub.attach()
+        wiring.parts.live.attach()
         wiring.listener.start()
+        wiring.relay.start()
         if wiring.settings.enable_background_jobs:
             wiring.ticker.start()
         try:
@@ -32,6 +34,7 @@ def create_app(wiring: Wiring) -> Starlette:
         finally:
             await asyncio.to_thread(wiring.ticker.stop)
             await asyncio.to_thread(wiring.listener.stop)
+            await asyncio.to_thread(wiring.relay.stop)
 
     return http_app(wiring.parts, lifespan=lifespan)
 

@@ -8,12 +8,16 @@ from pathlib import Path
 
 from attrs import frozen
 
+from spotadapters.files.blobs import FileBlobs
 from spotadapters.http.application import Parts
 from spotadapters.http.lanes import PULSE_THREADS, Lanes
+from spotadapters.http.live import LiveHub
 from spotadapters.http.metrics import Metrics
 from spotadapters.http.routing import Server
 from spotadapters.http.waiting import Hub
-from spotadapters.postgres.listen import CommandListener
+from spotadapters.modelcheck import ProcessValidator
+from spotadapters.postgres.listen import COMMANDS, EVENTS, Listener
+from spotadapters.postgres.live import LiveFeed, LiveRelay
 from spotadapters.postgres.pool import Connections
 from spotadapters.postgres.reads import PostgresReads
 from spotadapters.postgres.storage import PostgresStorage
@@ -24,6 +28,7 @@ from spotapp.settings import Settings
 from spotapp.ticker import TICK_SECONDS, Ticker
 from spotcore.control_plane import ControlPlane, control_plane
 from spotcore.ports.world import Clock
+from spotcore.service.models import Library
 
 
 @frozen(kw_only=True)
@@ -36,7 +41,8 @@ class Wiring:
     identity: SecureIdentity
     connections: Connections
     parts: Parts
-    listener: CommandListener
+    listener: Listener
+    relay: LiveRelay
     ticker: Ticker
 
 
@@ -86,9 +92,20 @@ def open_wiring(
     lanes = Lanes(ordinary=settings.threads, pulse=PULSE_THREADS, urgent=settings.urgent_threads)
     size = settings.threads + PULSE_THREADS + 2  # a thread never waits for a connection; two are the ticker's
     with Connections(database_url, size=size, reserve=settings.urgent_threads + 1) as connections:
-        storage = PostgresStorage(connections, clock)
-        plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity)
-        listener = CommandListener(database_url, hub.wake, hub.wake_all)
+        live = LiveHub()
+        relay = LiveRelay(LiveFeed(connections, clock), live, clock)
+        storage = PostgresStorage(connections, clock, relay.wake)
+        blobs = FileBlobs(settings.data_dir / "models")
+        blobs.clear_incoming()
+        library = Library(blobs=blobs, validator=ProcessValidator(), uploads=settings.uploads)
+        plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity, library=library)
+
+        def look_again() -> None:
+            hub.wake_all()
+            relay.wake()
+
+        channels = {COMMANDS: hub.wake, EVENTS: lambda _: relay.wake()}
+        listener = Listener(database_url, channels, look_again)
         try:
             yield Wiring(
                 settings=settings,
@@ -97,6 +114,7 @@ def open_wiring(
                 identity=identity,
                 connections=connections,
                 listener=listener,
+                relay=relay,
                 ticker=Ticker(plane, clock, board, tick_seconds=tick_seconds),
                 parts=Parts(
                     plane=plane,
@@ -107,6 +125,7 @@ def open_wiring(
                     identity=identity,
                     lanes=lanes,
                     hub=hub,
+                    live=live,
                     server=Server(version=package_version(), metrics=_metrics(connections, hub), jobs=board),
                     dashboard=settings.dashboard_dir,
                 ),

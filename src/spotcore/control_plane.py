@@ -5,12 +5,15 @@ from attrs import frozen
 from spotcore.ports.storage import Transactions
 from spotcore.ports.world import Clock, Engine, Identity
 from spotcore.service.agents import Agents
+from spotcore.service.alerts import Alerts
 from spotcore.service.clients import Clients
 from spotcore.service.commands import Commands
 from spotcore.service.decisions import Decisions
 from spotcore.service.emergency import Emergency
 from spotcore.service.kernel import Kernel
 from spotcore.service.machines import Machines
+from spotcore.service.models import Library, Models
+from spotcore.service.notices import Notices
 from spotcore.service.prices import Prices
 from spotcore.service.replicas import Replicas
 from spotcore.service.upkeep import Upkeep
@@ -28,13 +31,22 @@ class ControlPlane:
     commands: Commands
     decisions: Decisions
     prices: Prices
+    alerts: Alerts
+    notices: Notices
     upkeep: Upkeep
+    models: Models
 
 
 def control_plane(
-    *, transactions: Transactions, clock: Clock, identity: Identity, engine: Engine | None = None
+    *,
+    transactions: Transactions,
+    clock: Clock,
+    identity: Identity,
+    engine: Engine | None = None,
+    library: Library | None = None,
 ) -> ControlPlane:
-    """A control plane over the given collaborators; without an ``engine`` the built-in rules decide (Z35)."""
+    """A control plane over the given collaborators; without an ``engine`` the built-in rules decide (Z35), without a
+    ``library`` no models come in."""
     kernel = Kernel(transactions=transactions, clock=clock, identity=identity)
     return ControlPlane(
         clients=Clients(kernel),
@@ -45,5 +57,8 @@ def control_plane(
         commands=Commands(kernel),
         decisions=Decisions(kernel, engine),
         prices=Prices(kernel),
+        alerts=Alerts(kernel),
+        notices=Notices(kernel),
         upkeep=Upkeep(kernel),
+        models=Models(kernel, library),
     )

@@ -338,11 +338,14 @@ def _start(change: Change, incident: Incident, place: Placement) -> SignalAnswer
             makes_primary=termination,
         )  # fmt: skip
         change.put(evolve(incident, outcome=Outcome.LAUNCH, replica_id=replica.replica_id))
+    replica_id = change.aggregate.incidents[incident.incident_id].replica_id
+    requested = change.aggregate.replicas[replica_id].instance_id if replica_id else incident.instance_id
     change.event(
         EventKind.EMERGENCY_REPLICA_CREATED,
+        instance=change.aggregate.instances.get(requested),
         level=Level.CRITICAL if termination else Level.WARNING,
         incident_id=incident.incident_id,
-        replica_id=change.aggregate.incidents[incident.incident_id].replica_id,
+        replica_id=replica_id,
         target=target,
         event_type="emergency_replica_created",
         action=place.via.value,

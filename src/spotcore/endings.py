@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 from spotcore import dispatch
 from spotcore.aggregate import Aggregate
 from spotcore.change import Change
-from spotcore.commands import CommandKind, Origin
+from spotcore.commands import Command, CommandKind, Origin
 from spotcore.events import EventKind, Level
 from spotcore.instances import (
     FAILURES_BEFORE_ALARM,
@@ -38,8 +38,21 @@ def begin_end(change: Change, instance: Instance, reason: EndReason, why: str) -
     """The machine is to end (IN-7, IN-8). It runs and costs money until the cloud confirms (IN-22)."""
     ending = evolve(moved(instance, InstanceEvent.END, change.now), end_reason=reason, bound_command_id=None)
     change.put(ending)
-    change.event(EventKind.INSTANCE_TERMINATION_REQUESTED, instance=ending, reason=why, end_reason=reason.value)
+    queue_terminations(change)  # now, so that whoever hears of the end hears of its command
+    command = _end_command(change, ending)
+    change.event(
+        EventKind.INSTANCE_TERMINATION_REQUESTED, instance=ending, reason=why, end_reason=reason.value,
+        command_id=command.command_id if command else None,
+    )  # fmt: skip
     return ending
+
+
+def _end_command(change: Change, instance: Instance) -> Command | None:
+    """The open command that ends the machine."""
+    for command in change.aggregate.open_commands:
+        if command.kind is CommandKind.TERMINATE and command.target_instance_id == instance.instance_id:
+            return command
+    return None
 
 
 def launch_ended(change: Change, instance: Instance) -> None:
@@ -66,9 +79,9 @@ def confirm_end(change: Change, instance: Instance, *, asserted: bool = False) -
         old_status=instance.status.value,
         termination_duration_seconds=round((change.now - since).total_seconds()) if since else None,
     )
-    for command in change.aggregate.open_commands:
-        if command.kind is CommandKind.TERMINATE and command.target_instance_id == ended.instance_id:
-            dispatch.complete(change, command)
+    command = _end_command(change, ended)
+    if command is not None:
+        dispatch.complete(change, command)
     return ended
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final
 
@@ -94,7 +95,15 @@ class EventKind(StrEnum):
     MODEL_TIMEOUT = "model_timeout"
     MODEL_OUTPUT_REJECTED = "model_output_rejected"
     MODEL_CIRCUIT_OPENED = "model_circuit_opened"
+    DECISION_ENGINE_UPDATED = "decision_engine_updated"
+    ML_MODELS_UPLOADED = "ml_models_uploaded"
+    ML_MODELS_REJECTED = "ml_models_rejected"
+    ML_MODELS_ACTIVATED = "ml_models_activated"
+    ML_MODELS_ROLLBACK = "ml_models_rollback"
+    ML_MODELS_DEACTIVATED = "ml_models_deactivated"
+    ML_MODEL_FILES_REMOVED = "ml_model_files_removed"
     PRICE_DISCREPANCY = "price_discrepancy"
+    PRICE_ALERT = "price_alert"
     CLEANUP_COMPLETED = "cleanup_completed"
 
 
@@ -108,6 +117,12 @@ class EventSpec:
     window: timedelta | None = None  # None: once for ever per key
     frame: str | None = None  # server-sent event name (http-api 12.3)
     text: str = ""  # message for people; {facts} are filled in, never secrets (NT-3)
+    ends_access: bool = False  # live streams of the client are judged anew (Z4)
+
+    @property
+    def is_heard(self) -> bool:
+        """True when it is relayed to those who listen, beyond its audit row (GR-10)."""
+        return self.notify is not None or self.frame is not None or self.ends_access
 
 
 _I, _S, _W, _E, _C = Level.INFO, Level.SUCCESS, Level.WARNING, Level.ERROR, Level.CRITICAL
@@ -174,8 +189,8 @@ CATALOGUE: Final[Mapping[EventKind, EventSpec]] = {
         text="Agent {logical_agent_id} has no primary machine",
     ),
     _K.CLIENT_CREATED: EventSpec(audit=_I, notify=_I, dedupe=("client_id",), text="Client {name} created"),
-    _K.CLIENT_DELETED: EventSpec(audit=_W),
-    _K.CLIENT_SUSPENDED: EventSpec(audit=_W),
+    _K.CLIENT_DELETED: EventSpec(audit=_W, ends_access=True),
+    _K.CLIENT_SUSPENDED: EventSpec(audit=_W, ends_access=True),
     _K.CLIENT_RESUMED: EventSpec(audit=_I),
     _K.CLIENT_LIMITED: EventSpec(audit=_I),
     _K.CLIENT_DEFAULTS_CHANGED: EventSpec(audit=_I),
@@ -185,6 +200,7 @@ CATALOGUE: Final[Mapping[EventKind, EventSpec]] = {
         notify=_W,
         dedupe=("event_id",),
         text="The client token was replaced; the old one ends {old_token_ends}",
+        ends_access=True,
     ),
     _K.TOKEN_VIEWED: EventSpec(audit=_W),
     _K.AUTH_FAILED: EventSpec(audit=_W),
@@ -247,7 +263,6 @@ CATALOGUE: Final[Mapping[EventKind, EventSpec]] = {
         audit=_I,
         notify=_I,
         dedupe=("replica_id",),
-        frame="INSTANCE_STATE_CHANGED",
         text="Replica {machine} of {logical_agent_id} was promoted to primary",
     ),
     _K.REPLICA_TERMINATED: EventSpec(
@@ -296,7 +311,6 @@ CATALOGUE: Final[Mapping[EventKind, EventSpec]] = {
         audit=_W,
         notify=_W,
         dedupe=("instance_id",),
-        frame="INSTANCE_TERMINATED",
         text="{machine} of {logical_agent_id} has ended: {reason}",
     ),
     _K.INSTANCE_TERMINATION_FAILED: EventSpec(audit=_W),
@@ -368,7 +382,20 @@ CATALOGUE: Final[Mapping[EventKind, EventSpec]] = {
     _K.MODEL_TIMEOUT: EventSpec(audit=_W),
     _K.MODEL_OUTPUT_REJECTED: EventSpec(audit=_W),
     _K.MODEL_CIRCUIT_OPENED: EventSpec(audit=_W),
+    _K.DECISION_ENGINE_UPDATED: EventSpec(audit=_I, text="Parameters {version} of the engine {name} were stored"),
+    _K.ML_MODELS_UPLOADED: EventSpec(audit=_I, text="Model session {session_id} was uploaded"),
+    _K.ML_MODELS_REJECTED: EventSpec(audit=_W, text="Model session {session_id} was rejected: {reason}"),
+    _K.ML_MODELS_ACTIVATED: EventSpec(audit=_I, text="Model session {session_id} is live"),
+    _K.ML_MODELS_ROLLBACK: EventSpec(audit=_W, text="Rolled back to model session {session_id}"),
+    _K.ML_MODELS_DEACTIVATED: EventSpec(audit=_W, text="Model session {session_id} is no longer live"),
+    _K.ML_MODEL_FILES_REMOVED: EventSpec(audit=_I, text="The files of model session {session_id} were removed"),
     _K.PRICE_DISCREPANCY: EventSpec(audit=_W),
+    _K.PRICE_ALERT: EventSpec(
+        audit=_I,
+        notify=_I,
+        dedupe=("event_id",),  # the alert itself keeps the hour
+        text="Spot price of {pool_id} is {price} $/h, {side} your limit of {threshold} $/h",
+    ),
     _K.CLEANUP_COMPLETED: EventSpec(audit=_I),
 }
 
@@ -448,4 +475,6 @@ def _shown(value: Any) -> str:
         return "unknown"
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S UTC")
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
     return str(value)

@@ -29,6 +29,11 @@ def derived_id(agent_id: AgentId, sequence: int) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"spotcore:{agent_id}:{sequence}"))
 
 
+def event_id_of(kind: str, source: str, period: int) -> str:
+    """UUID text, the same for the same source and period: an event that counts once however many processes see it."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"spotcore:{kind}:{source}:{period}"))
+
+
 def is_cloud_id(text: str | None) -> bool:
     """True for what the cloud could have issued; placeholders and the text ``unknown`` are not (I10)."""
     return text is not None and _CLOUD_ID.fullmatch(text) is not None

@@ -16,3 +16,8 @@ def earliest(*instants: datetime | None) -> datetime | None:
     """The first of the known instants, None when none is known."""
     known = [at for at in instants if at is not None]
     return min(known) if known else None
+
+
+def read_instant(text: str | None) -> datetime | None:
+    """An ISO 8601 text with its offset as an instant in UTC, None staying None."""
+    return require_utc(datetime.fromisoformat(text)) if text is not None else None

@@ -1,6 +1,7 @@
 """Deleting an agent (AG-9): everything it holds is wound down, its machine keeps running and is no longer ours."""
 
 from datetime import timedelta
+from typing import Final
 
 from spotcore import dispatch, endings, modes, roles, standby
 from spotcore.agents import RETIREMENT_LIMIT, Life
@@ -14,14 +15,18 @@ from spotcore.incidents import moved as incident_moved
 from spotcore.instances import InstanceEvent, InstanceStatus, moved
 from spotcore.replicas import ReplicaEnd
 
+SUCCEEDED_BY: Final = "succeeded_by"  # a key of an agent's metadata
 ALL_MODES_OFF = ConfigChange(wanted={"enabled": False, "auto_switch_enabled": False, "manual_replica_enabled": False})
 
 
-def retire(change: Change) -> None:
-    """``live`` → ``retiring``: modes off, orders cancelled, replicas ended, the primary released. Again: no effect."""
+def retire(change: Change, *, heir: AgentId | None = None) -> None:
+    """``live`` → ``retiring``: modes off, orders cancelled, replicas ended, the primary released. Again: no effect.
+
+    An ``heir`` is the agent that goes on with the workload (RG-10); what this one leaves behind is never released."""
     if change.agent.life is not Life.LIVE:
         return
     modern = change.agent.abilities.modern
+    shown = change.aggregate.display_status()
     change.set_agent(life=Life.RETIRING, retiring_at=change.now)
     modes.apply(change, ALL_MODES_OFF)
     for command in change.aggregate.open_commands:
@@ -42,9 +47,17 @@ def retire(change: Change) -> None:
     for incident in change.aggregate.open_incidents:
         change.put(incident_moved(incident, IncidentEvent.RESOLVE, change.now))
     change.set_agent(no_primary_since=None)
-    change.event(
-        EventKind.AGENT_DELETED, instance=primary, old_status="online", new_status="deleted", agent_status="retiring"
-    )
+    if heir is not None:
+        change.set_agent(metadata={**change.agent.metadata, SUCCEEDED_BY: heir})
+        change.event(EventKind.AGENT_RETIRED, succeeded_by=heir)
+    else:
+        change.event(
+            EventKind.AGENT_DELETED,
+            instance=primary,
+            old_status=shown.value,
+            new_status="deleted",
+            agent_status="retiring",
+        )
     if modern:
         dispatch.queue(change, CommandKind.SELF_DESTRUCT, Origin.RETIREMENT)
 
@@ -76,6 +89,8 @@ def finish(change: Change) -> None:
     if agent.life is not Life.RETIRING or agent.retiring_at is None:
         return
     standing = [row for row in change.aggregate.instances.values() if not row.is_terminal]
+    if SUCCEEDED_BY in agent.metadata and any(row.status is InstanceStatus.ZOMBIE for row in standing):
+        return  # RG-10: its machine still costs money, and nobody else would remember it
     over = change.now - agent.retiring_at >= RETIREMENT_LIMIT
     if not over and (standing or change.aggregate.open_commands):
         return

@@ -15,7 +15,7 @@ from spotcore.events import EventKind, Level
 from spotcore.ids import SwitchId
 from spotcore.incidents import IncidentEvent, Outcome
 from spotcore.incidents import moved as incident_moved
-from spotcore.instances import Instance, InstanceEvent, moved
+from spotcore.instances import Instance, InstanceEvent, InstanceStatus, moved
 from spotcore.market import Market
 from spotcore.pools import Mode
 from spotcore.switches import CREDITED, PrimaryPeriod, Switch, SwitchState, SwitchTimes, SwitchTrigger
@@ -66,13 +66,21 @@ def change_primary(
     at = _close_period(change)
     if old is not None:
         demoted = InstanceEvent.DEMOTE_TO_REPLICA if keep_old_as_replica else InstanceEvent.DEMOTE  # PR-4
-        change.put(moved(old, demoted, change.now))
+        stepped_down = moved(old, demoted, change.now)
+        change.put(stepped_down)
+        change.event(
+            EventKind.INSTANCE_STATE_CHANGED,
+            instance=stepped_down,
+            old_status=old.status.value,
+            new_status=stepped_down.status.value,
+        )
     became = evolve(moved(new, InstanceEvent.BECOME_PRIMARY, change.now), bound_command_id=None, end_reason=None)
     change.put(became)  # PR-5
     switch = _record(
         change,
         old,
         became,
+        was=new.status,
         trigger=trigger,
         command=command,
         prices=prices,
@@ -87,6 +95,40 @@ def change_primary(
     change.set_agent(primary_id=became.instance_id, last_switch_at=change.now, no_primary_since=None)
     _settle_commands(change, became, old, trigger)
     _mark_incidents(change, old, became, switch)
+    return switch
+
+
+def record_succession(
+    change: Change,
+    old: Instance,
+    *,
+    trigger: SwitchTrigger,
+    command: Command,
+    prices: ReportedPrices,
+    times: SwitchTimes,
+    downtime_seconds: Decimal | None,
+) -> Switch:
+    """The record of a switch whose new machine became the first primary of another agent (RG-10). Its first period
+    belongs to this record from now on (I14)."""
+    primary = change.aggregate.primary
+    assert primary is not None  # the caller has seen it
+    switch = _record(
+        change,
+        old,
+        primary,
+        was=InstanceStatus.LAUNCHING,
+        trigger=trigger,
+        command=command,
+        prices=prices,
+        times=times,
+        downtime_seconds=downtime_seconds,
+        data_loss_possible=False,
+        unsolicited=False,
+        reported=True,
+        reason="the agent came back under the id of its new machine",
+    )
+    first, *later = change.aggregate.periods
+    change.set_periods((evolve(first, switch_id=switch.switch_id), *later))
     return switch
 
 
@@ -132,6 +174,7 @@ def _record(
     old: Instance | None,
     new: Instance,
     *,
+    was: InstanceStatus,
     trigger: SwitchTrigger,
     command: Command | None,
     prices: ReportedPrices,
@@ -192,7 +235,7 @@ def _record(
         target=new.pool_id or new.mode.value,
         old_machine=switch.old_cloud_id,
         savings_impact=impact,
-        old_status="running_replica" if new.confirmed_at else "launching",
+        old_status=was.value,
         new_status=new.status.value,
     )
     return switch

@@ -152,8 +152,11 @@ def machine_started(change: Change, replica: Replica, facts: MachineFacts) -> Re
     return replica
 
 
-def confirm(change: Change, instance: Instance, facts: MachineFacts) -> Instance:
-    """The cloud has named a requested machine: it runs as a standby from now on (IN-2, SV-1)."""
+def confirm(
+    change: Change, instance: Instance, facts: MachineFacts, *, final: InstanceStatus = InstanceStatus.RUNNING_REPLICA
+) -> Instance:
+    """The cloud has named a requested machine: it runs as a standby from now on (IN-2, SV-1). ``final`` is what it
+    becomes in the same transaction."""
     confirmed = evolve(
         instance_moved(instance, InstanceEvent.CONFIRM_STANDBY, change.now),
         cloud_id=facts.cloud_id,
@@ -167,7 +170,7 @@ def confirm(change: Change, instance: Instance, facts: MachineFacts) -> Instance
     change.event(
         EventKind.INSTANCE_LAUNCH_CONFIRMED,
         instance=confirmed,
-        final_status=confirmed.status.value,
+        final_status=final.value,
         instance_type=confirmed.instance_type,
         az=confirmed.az,
         launch_duration_seconds=_launch_seconds(confirmed),

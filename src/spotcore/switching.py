@@ -122,7 +122,7 @@ def finish(change: Change, machine: Instance, command: Command) -> Switch:
 
 def chain_confirmed(change: Change, instance: Instance, facts: standby.MachineFacts, command: Command) -> Switch:
     """The first step of a modern switch came true: the promotion belongs to the same transaction (1.2)."""
-    confirmed = standby.confirm(change, instance, facts)
+    confirmed = standby.confirm(change, instance, facts, final=InstanceStatus.RUNNING_PRIMARY)
     dispatch.complete(change, command, {"cloud_instance_id": facts.cloud_id})
     return roles.change_primary(
         change,
@@ -229,7 +229,7 @@ def _normal(
         command=command,
         prices=report.prices,
         times=ordered(report.times),
-        downtime_seconds=report.downtime_seconds or _downtime(report.times),
+        downtime_seconds=report.downtime_seconds or downtime(report.times),
         unsolicited=command is None,  # SW-7
         reported=True,
     )
@@ -287,7 +287,7 @@ def _duplicate(change: Change, new: Instance, old: Instance | None, report: Swit
         switch,
         reported=True,
         times=_merged(switch.times, ordered(report.times)),
-        downtime_seconds=_first(switch.downtime_seconds, report.downtime_seconds, _downtime(report.times)),
+        downtime_seconds=_first(switch.downtime_seconds, report.downtime_seconds, downtime(report.times)),
     )
     change.put(enriched)
     change.event(EventKind.SWITCH_ENRICHED, instance=new, switch_id=switch.switch_id)
@@ -363,7 +363,7 @@ def _note(
     return switch
 
 
-def _downtime(times: SwitchTimes) -> Decimal | None:
+def downtime(times: SwitchTimes) -> Decimal | None:
     """Ready to traffic moved, when both are known and in order; else None (SW-1)."""
     if times.traffic_switched_at is None or times.ready_at is None:
         return None

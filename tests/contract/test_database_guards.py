@@ -98,6 +98,42 @@ def test_i9_lines_of_one_machine_never_overlap_and_each_adds_up(world: World, da
             assert refusal.value.diag.constraint_name == constraint
 
 
+SESSION = """insert into model_sessions (session_id, kind, state, scope, created_at, changed_at, activated_at, rejection,
+    files_removed_at) values ({id}, 'model', {state}, 'global', now(), now(), {activated}, {rejection}, {removed})"""
+FILE = "insert into model_files values ('live', {position}, 'x', {digest}, {size})"
+
+
+def a_session(
+    session_id: str, state: str, activated: str = "now()", rejection: str = "null", removed: str = "null"
+) -> str:
+    return SESSION.format(
+        id=f"'{session_id}'", state=f"'{state}'", activated=activated, rejection=rejection, removed=removed
+    )
+
+
+SESSIONS = {
+    "i12_one_active_session": a_session("other", "active"),
+    "one_fallback_session": a_session("other", "fallback"),
+    "model_state": a_session("other", "loaded"),
+    "model_rejection": a_session("other", "rejected"),
+    "model_activation": a_session("other", "active", activated="null"),
+    "serving_files_are_kept": "update model_sessions set files_removed_at = now() where session_id = 'live'",
+    "gr4_terminal_stays_terminal": "update model_sessions set state = 'active' where session_id = 'gone'",
+    "model_digest": FILE.format(position=1, digest="'../../etc/passwd'", size=1),
+    "model_size": FILE.format(position=1, digest=f"'{'0' * 64}'", size=104857601),
+}
+
+
+@pytest.mark.parametrize("constraint", SESSIONS)
+def test_i12_a_second_live_session_and_other_nonsense_is_refused_by_name(database_url: str, constraint: str) -> None:
+    with closing(psycopg.connect(database_url, autocommit=True)) as connection:
+        for session_id, state in (("live", "active"), ("back", "fallback"), ("gone", "archived")):
+            connection.execute(a_session(session_id, state))
+        with pytest.raises(psycopg.IntegrityError) as refusal:
+            connection.execute(SESSIONS[constraint])
+    assert refusal.value.diag.constraint_name == constraint
+
+
 def test_constraints_that_callers_can_meet_have_an_error_of_their_own(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         names = {
@@ -124,6 +160,7 @@ def test_every_column_of_a_value_is_a_column_of_its_table(database_url: str) -> 
     from spotcore.commands import Command
     from spotcore.incidents import Incident
     from spotcore.instances import Instance
+    from spotcore.models import ModelSession
     from spotcore.replicas import Replica
     from spotcore.switches import Switch
 
@@ -136,6 +173,10 @@ def test_every_column_of_a_value_is_a_column_of_its_table(database_url: str) -> 
         "switches": Switch,
     }
     with psycopg.connect(database_url) as connection:
+        rows = connection.execute(
+            "select column_name from information_schema.columns where table_name = 'model_sessions'"
+        )
+        assert {row[0] for row in rows} == set(columns(ModelSession)) - {"files"}
         (body,) = connection.execute("select prosrc from pg_proc where proname = 'save_agent'").fetchone() or ("",)
         for table, kind in kinds.items():
             rows = connection.execute(

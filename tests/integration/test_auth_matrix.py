@@ -153,7 +153,9 @@ def test_a_stream_is_opened_for_nobody_unknown(scene: Scene, row: Endpoint, call
 
 
 @pytest.mark.parametrize(
-    "row", [row for row in ROWS if row.method != "GET" and row.access.needs != OPEN], ids=lambda row: row.number
+    "row",
+    [row for row in ROWS if row.method != "GET" and row.access.needs != OPEN],
+    ids=lambda row: f"{row.number} {row.path}",
 )
 def test_a_browser_changes_nothing_from_another_sites_page(scene: Scene, row: Endpoint) -> None:
     if row.number in LEFT_TO_OTHERS:

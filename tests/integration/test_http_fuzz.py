@@ -25,7 +25,8 @@ NAMES = (
     "new_instance_id", "prices", "timing", "trigger", "downtime_seconds", "snapshots", "amis", "errors", "name", "email",
     "grace_seconds", "max_hourly_cost", "tags", "sync_progress", "sync_latency_ms", "state_transfer_progress",
     "sync_status", "error_message", "priority", "confidence", "current_state", "pricing_data", "force", "confirm",
-    "timestamp", "price", "spot_price", "count", "instances", "reason", "started_at", "launched_at",
+    "timestamp", "price", "spot_price", "count", "instances", "reason", "started_at", "launched_at", "threshold",
+    "alert_type", "notification_channels",
 )  # fmt: skip
 WORDS = (
     "", " ", "unknown", "None", "i-0a", "i-pending-00000000", "replica-00000000", "m5.large", "us-east-1a", "a" * 300,
@@ -53,7 +54,18 @@ PLACES = st.sampled_from(
     ["none", "%00", "a%00b", "i-0a", "i-pending-00000000", "x" * 200, "%ff", "None", "..%2f", "%F0%9F%98%80"]
 )
 QUERIES = st.sampled_from(
-    ["", "?limit=x", "?status=terminated", "?status=launching", "?status=%00", "?dialect=%00", "?limit=" + "9" * 60]
+    [
+        "",
+        "?limit=x",
+        "?status=terminated",
+        "?status=launching",
+        "?status=%00",
+        "?dialect=%00",
+        "?limit=" + "9" * 60,
+        "?client_id=%00",
+        "?client_id=" + "x" * 200,
+        "?unread=%00",
+    ]
 )
 ALWAYS_200 = {"E17", "E52", "E53"}  # no field of theirs is required; E51, E56, E58 and E59 have one
 

@@ -10,7 +10,7 @@ from threading import Event
 import psycopg
 import pytest
 
-from spotadapters.postgres.listen import CommandListener
+from spotadapters.postgres.listen import COMMANDS, Listener
 from tests.support.server import Site
 from tests.unit.http.asgi import GIVE_UP, Exchange
 
@@ -46,7 +46,7 @@ def test_a_path_that_no_column_takes_is_404_under_a_key_too(site: Site, place: s
 @contextmanager
 def listening(site: Site) -> Iterator[None]:
     ready = Event()
-    listener = CommandListener(site.connections.database_url, site.hub.wake, ready.set)
+    listener = Listener(site.connections.database_url, {COMMANDS: site.hub.wake}, ready.set)
     listener.start()
     try:
         assert ready.wait(GIVE_UP)

@@ -47,7 +47,9 @@ def test_every_endpoint_refuses_missing_and_wrong_tokens_failure_93(site: Site, 
 
 
 @pytest.mark.parametrize(
-    "endpoint", [one for one in PROTECTED if one.access.needs is Needs.ADMIN], ids=lambda one: one.number
+    "endpoint",
+    [one for one in PROTECTED if one.access.needs is Needs.ADMIN],
+    ids=lambda one: f"{one.number} {one.path}",
 )
 def test_a_client_token_opens_no_admin_endpoint(tenant: Tenant, endpoint: Any) -> None:
     answer = tenant.call(endpoint.method, path_of(endpoint.path), {})

@@ -12,8 +12,10 @@ from starlette.testclient import TestClient
 from spotadapters.http.app import create_app
 from spotadapters.http.application import Parts
 from spotadapters.http.lanes import Lanes
+from spotadapters.http.live import LiveHub
 from spotadapters.http.routing import Server
 from spotadapters.http.waiting import Hub
+from spotadapters.postgres.live import LiveFeed, LiveRelay
 from spotadapters.postgres.pool import Connections
 from spotadapters.postgres.reads import PostgresReads
 from spotadapters.postgres.storage import PostgresStorage
@@ -22,6 +24,7 @@ from spotcore.aggregate import Aggregate
 from spotcore.control_plane import ControlPlane, control_plane
 from spotcore.ids import AgentId, ClientId
 from spotcore.ports.storage import TokenRecord
+from spotcore.service.models import Library
 from tests.support.world import START, FakeClock
 
 ADMIN_TOKEN = "admin-token-of-the-tests"
@@ -39,6 +42,8 @@ class Site:
     identity: SecureIdentity
     app: Starlette
     hub: Hub
+    live: LiveHub
+    relay: LiveRelay  # not started: a test starts it, or takes its steps
     machines: "count[int]" = field(factory=lambda: count(0xA000))
 
     def call(
@@ -120,13 +125,15 @@ class Tenant:
 
 
 @contextmanager
-def a_site(database_url: str) -> Iterator[Site]:
+def a_site(database_url: str, library: Library | None = None) -> Iterator[Site]:
     """A site on a migrated database; its connections are closed at the end."""
     clock = FakeClock(START)
     identity = SecureIdentity(new_seal_key())
     with Connections(database_url, size=7, reserve=4) as connections:
-        storage = PostgresStorage(connections, clock)
-        plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity)
+        live = LiveHub()
+        relay = LiveRelay(LiveFeed(connections, clock), live, clock)
+        storage = PostgresStorage(connections, clock, relay.wake)
+        plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity, library=library)
         with storage.transactions() as uow:
             uow.clients.add_token(
                 TokenRecord(
@@ -144,12 +151,14 @@ def a_site(database_url: str) -> Iterator[Site]:
             identity=identity,
             lanes=lanes,
             hub=hub,
+            live=live,
             server=Server(version="test"),
         )
         app = create_app(parts)
         with TestClient(app, raise_server_exceptions=False) as http:
             yield Site(
                 http=http, plane=plane, storage=storage, connections=connections, clock=clock, identity=identity,
-                app=app, hub=hub,
+                app=app, hub=hub, live=live, relay=relay,
             )  # fmt: skip
+        relay.stop()
         lanes.close()

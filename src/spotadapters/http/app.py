@@ -17,23 +17,30 @@ from spotadapters.http.application import Application, Parts
 from spotadapters.http.auth import Access, Needs
 from spotadapters.http.errors import SERVER_ERROR_TEXT
 from spotadapters.http.lanes import Lane
+from spotadapters.http.live_stream import LiveStream, Surroundings
 from spotadapters.http.openapi import document
 from spotadapters.http.pages import Pages, finder
 from spotadapters.http.routes import (
     admin,
     agents,
+    clients,
     commands,
     decisions,
     emergencies,
+    events,
     health,
+    history,
+    instances,
     machines,
+    models,
+    notifications,
     operations,
     overview,
     replicas,
     reports,
     sessions,
 )
-from spotadapters.http.routing import Endpoint
+from spotadapters.http.routing import STREAM_TYPE, Endpoint
 from spotadapters.http.streams import CommandStream
 
 log = logging.getLogger("spotadapters.http")
@@ -47,7 +54,7 @@ STREAM: Final = Endpoint(
     handler=commands.pending_classic,
     access=Access(needs=Needs.CLIENT, while_suspended=True),
     waits=True,
-    gives="text/event-stream",
+    gives=STREAM_TYPE,
 )
 ENDPOINTS: Final = (
     # literal paths first: they win over ids of the same depth (http-api 6)
@@ -55,16 +62,24 @@ ENDPOINTS: Final = (
     *overview.routes,
     *operations.routes,
     *admin.routes,
+    *history.routes,
+    *clients.routes,
     *agents.routes,
     *machines.routes,
+    *instances.routes,
     *replicas.routes,
     *emergencies.routes,
     *decisions.routes,
     *commands.routes,
     *reports.routes,
+    *notifications.routes,
+    *events.routes,
     *sessions.routes,
+    *models.routes,
+    clients.CLIENT,
 )
-SERVED: Final = (*ENDPOINTS, health.ROOT, STREAM)
+STREAMS: Final = (STREAM, *events.streams)
+SERVED: Final = (*ENDPOINTS, health.ROOT, *STREAMS)
 """Everything that is served and documented; pages apart."""
 
 
@@ -80,6 +95,7 @@ def create_app(parts: Parts, *, lifespan: Lifespan | None = None) -> Starlette:
         describe=lambda: document(SERVED, parts.server.version),
     )
     routes += pages.routes()
+    routes += [_route(one, _live(application, one)) for one in events.streams]
     app = Starlette(
         routes=routes,
         lifespan=lifespan,
@@ -92,7 +108,7 @@ def create_app(parts: Parts, *, lifespan: Lifespan | None = None) -> Starlette:
 
 def _route(endpoint: Endpoint, serve: Callable[[Request], Awaitable[Response]]) -> Route:
     route = Route(endpoint.path, serve, methods=[endpoint.method])
-    if endpoint.waits and route.methods is not None:
+    if (endpoint.waits or endpoint in STREAMS) and route.methods is not None:
         route.methods.discard("HEAD")  # a hand-out whose body is thrown away would be leased to nobody
     return route
 
@@ -115,6 +131,21 @@ def _stream(application: Application) -> Callable[[Request], Awaitable[Response]
             return look
         parts, agent_id = application.parts, request.path_params["agent_id"]
         return CommandStream(look, parts.lanes, parts.hub, agent_id, {"X-Request-ID": _request_id(request)})
+
+    return serve
+
+
+def _live(application: Application, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    parts = application.parts
+
+    async def serve(request: Request) -> Response:
+        opened = await application.open_live(endpoint, request)
+        if isinstance(opened, Response):
+            return opened
+        shared = Surroundings(
+            hub=parts.live, lanes=parts.lanes, clock=parts.clock, feed=parts.reads.live if parts.reads else None
+        )
+        return LiveStream(opened, shared, {"X-Request-ID": _request_id(request)})
 
     return serve
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from attrs import evolve, field, frozen
 from starlette.requests import ClientDisconnect, Request
@@ -18,17 +18,23 @@ from spotadapters.http.envelope import Answer
 from spotadapters.http.errors import SERVER_ERROR_TEXT, STATUS, details_of, message_of
 from spotadapters.http.lanes import Lane, Lanes
 from spotadapters.http.limits import NEVER, Limits
+from spotadapters.http.live import LiveHub, Watcher
+from spotadapters.http.live_stream import Opened
 from spotadapters.http.outage import Outage, Remembered
+from spotadapters.http.refused import RefusedCredentials
 from spotadapters.http.replay import REPLAY_HEADER, RefusedAgain, replayed
 from spotadapters.http.routes.agents import degraded_heartbeat
+from spotadapters.http.routes.events import Connected
 from spotadapters.http.routing import Call, Endpoint, Server, dialect_of
 from spotadapters.http.sessions import COOKIE, Door, Sessions, check_origin
+from spotadapters.http.uploads import Receiver, receive
 from spotadapters.http.waiting import MAX_WAIT_SECONDS, Hub, pause
 from spotadapters.system.tracing import working_on
 from spotcore.control_plane import ControlPlane
 from spotcore.dispatch import Dialect
 from spotcore.errors import PayloadTooLarge, SpotError, Unauthorized, Unavailable
 from spotcore.ids import AgentId, ClientId
+from spotcore.models import SessionKind
 from spotcore.ports.storage import Credentials, Transactions, UnitOfWork
 from spotcore.ports.world import Clock, Identity
 from spotcore.service.commands import HandedOut
@@ -42,6 +48,7 @@ OUR_TROUBLE: Final = frozenset({409, 500, 503})  # a lock, a defect, an outage: 
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
+T = TypeVar("T")
 Look = Callable[[], HandedOut]
 
 
@@ -57,6 +64,7 @@ class Parts:
     identity: Identity
     lanes: Lanes
     hub: Hub
+    live: LiveHub = field(factory=LiveHub)
     server: Server
     limits: Limits = field(factory=Limits)
     dashboard: Path | None = None  # a folder with a built dashboard
@@ -70,6 +78,7 @@ class Sent:
     status: int
     headers: Mapping[str, str]
     answer: Answer | None = None
+    refused: str | None = None  # the code of a refusal
 
 
 class Application:
@@ -81,6 +90,7 @@ class Application:
         self._outage = Outage()
         self._remembered = Remembered()
         self.sessions = Sessions(parts.credentials, parts.identity, parts.clock)
+        self._unwelcome = RefusedCredentials(parts.plane.notices, parts.lanes, parts.identity)
 
     async def serve(self, endpoint: Endpoint, request: Request) -> Response:
         """The response to a request that has been routed to ``endpoint``."""
@@ -92,6 +102,9 @@ class Application:
     async def _served(self, endpoint: Endpoint, request: Request) -> Response:
         request_id = envelope.request_id_of(request.headers.get("x-request-id"))
         try:
+            if endpoint.uploads is not None:
+                sent = await self._uploaded(endpoint, endpoint.uploads, request, request_id)
+                return self._response(sent, request_id)
             body = await read_body(request)
         except PayloadTooLarge as refusal:
             return self._response(self._refusal(refusal, request_id, endpoint), request_id)
@@ -105,7 +118,14 @@ class Application:
         return self._response(sent, request_id)
 
     async def _in_lane(self, endpoint: Endpoint, request: Request, body: bytes, request_id: str) -> Sent:
-        return await self.parts.lanes.run(lambda: self.answered(endpoint, request, body, request_id), endpoint.lane)
+        sent = await self.parts.lanes.run(lambda: self.answered(endpoint, request, body, request_id), endpoint.lane)
+        self._unwelcome.note(sent.refused, request, endpoint.number)
+        return sent
+
+    def _refused(self, refusal: SpotError, request: Request, endpoint: Endpoint, request_id: str) -> Response:
+        sent = self._refusal(refusal, request_id, endpoint)
+        self._unwelcome.note(sent.refused, request, endpoint.number)
+        return self._response(sent, request_id)
 
     async def _waited(self, endpoint: Endpoint, request: Request, body: bytes, request_id: str, seconds: float) -> Sent:
         """Long poll (Z18): an empty reply is held back until a command is queued or the time is over."""
@@ -141,14 +161,23 @@ class Application:
         return again or sent
 
     def _tried(self, endpoint: Endpoint, request: Request, body: bytes, request_id: str) -> Sent:
+        return self._spared(
+            endpoint, request_id, lambda: self._handled(endpoint, request, self.call(endpoint, request, body))
+        )
+
+    def _handled(self, endpoint: Endpoint, request: Request, call: Call) -> Sent:
+        answer = replayed(endpoint, call, self.parts.identity, request_id=request.headers.get("x-request-id"))
+        shape = "legacy" if call.is_legacy else "envelope"
+        if answer.file is not None:
+            headers = {**answer.headers, **answer.file.headers}
+            return Sent(body=answer.file.content, status=answer.status, headers=headers, answer=answer)
+        rendered = envelope.success(answer, mirror=endpoint.mirror, shape=shape)
+        return Sent(body=rendered, status=answer.status, headers=answer.headers, answer=answer)
+
+    def _spared(self, endpoint: Endpoint, request_id: str, work: Callable[[], T]) -> T | Sent:
+        """What ``work`` gives, or the rendered refusal; nothing escapes."""
         try:
-            call = self.call(endpoint, request, body)
-            answer = replayed(endpoint, call, self.parts.identity, request_id=request.headers.get("x-request-id"))
-            shape = "legacy" if call.is_legacy else "envelope"
-            if answer.file is not None:
-                headers = {**answer.headers, **answer.file.headers}
-                return Sent(body=answer.file.content, status=answer.status, headers=headers, answer=answer)
-            rendered = envelope.success(answer, mirror=endpoint.mirror, shape=shape)
+            return work()
         except RefusedAgain as again:
             return self._refusal(again.refusal, request_id, endpoint, REPLAY_HEADER)
         except SpotError as refusal:
@@ -157,7 +186,33 @@ class Application:
             log.exception("request_failed", extra={"request_id": request_id, "endpoint": endpoint.number})
             text = envelope.failure("SERVER_ERROR", SERVER_ERROR_TEXT, None, {})
             return Sent(body=text, status=500, headers={})
-        return Sent(body=rendered, status=answer.status, headers=answer.headers, answer=answer)
+
+    async def _uploaded(self, endpoint: Endpoint, kind: SessionKind, request: Request, request_id: str) -> Sent:
+        """A call that brings files: admitted first, then its body is read to disk, then handled."""
+
+        def admitted() -> Call | Sent:
+            return self._spared(endpoint, request_id, lambda: self.call(endpoint, request, b""))
+
+        async def run(work: Callable[[], T]) -> T:
+            return await self.parts.lanes.run(work, endpoint.lane)
+
+        call = await run(admitted)
+        if isinstance(call, Sent):
+            return call
+        receiver = Receiver(kind, call.plane.models.require_uploads)
+        try:
+            upload = await receive(request, receiver, run)
+            whole = evolve(call, upload=upload)
+
+            def handled() -> Sent:
+                with working_on(request_id, request.headers.get("traceparent")):
+                    return self._spared(endpoint, request_id, lambda: self._handled(endpoint, request, whole))
+
+            return await run(handled)
+        except SpotError as refusal:
+            return self._refusal(refusal, request_id, endpoint)
+        finally:
+            await run(receiver.discard)
 
     def _repeated(self, request: Request) -> Sent | None:
         """The last answer to a heartbeat once more (Z32); None when the agent was not seen valid here lately."""
@@ -182,13 +237,31 @@ class Application:
             agent_id, dialect = await self.parts.lanes.run(opened, endpoint.lane)
             self.parts.hub.open_stream(agent_id)
         except SpotError as refusal:
-            return self._response(self._refusal(refusal, request_id, endpoint), request_id)
+            return self._refused(refusal, request, endpoint, request_id)
 
         def look() -> HandedOut:
             call = self.call(endpoint, request, b"")
             return call.plane.commands.fetch(call.agent_caller(), agent_id, dialect)
 
         return look
+
+    async def open_live(self, endpoint: Endpoint, request: Request) -> "Response | Opened":
+        """A stream of live events (E90, E91), or the response that refuses it. It is counted: whoever gets it ends with
+        ``live.close``."""
+        request_id = envelope.request_id_of(request.headers.get("x-request-id"))
+
+        def judged() -> tuple[Principal, Connected]:
+            call = self.call(endpoint, request, b"")
+            return call.principal, endpoint.handler(call).data
+
+        try:
+            principal, connected = await self.parts.lanes.run(judged, endpoint.lane)
+            watcher = Watcher(client_id=connected.client_id, is_admin=principal.is_admin)
+            self.parts.live.open(watcher)
+        except SpotError as refusal:
+            return self._refused(refusal, request, endpoint, request_id)
+        last_event_id = request.headers.get("last-event-id", "").strip() or None
+        return Opened(watcher=watcher, connected=connected, judge=judged, last_event_id=last_event_id)
 
     def call(self, endpoint: Endpoint, request: Request, body: bytes) -> Call:
         """The request, authenticated and within its rate limits. Raises the refusals of section 2."""
@@ -207,6 +280,7 @@ class Application:
             limits=parts.limits,
             door=Door.of(request.url.scheme, headers, address),
             cookie=request.cookies.get(COOKIE),
+            live=parts.live,
             raw_body=body,
             path=request.path_params,
             query=request.query_params,
@@ -283,7 +357,7 @@ class Application:
         if endpoint.number == "E14" and status in (401, 403):
             extra["valid"] = False
         body = envelope.failure(refusal.code, message_of(refusal), details_of(refusal), extra)
-        return Sent(body=body, status=status, headers=headers)
+        return Sent(body=body, status=status, headers=headers, refused=refusal.code)
 
     @staticmethod
     def _response(sent: Sent, request_id: str) -> Response:

@@ -20,6 +20,16 @@ SECURITY: Final[Mapping[Needs, list[dict[str, list[str]]]]] = {
     Needs.EITHER: [{"clientToken": []}, {"adminToken": []}, {"session": []}],
     Needs.SESSION: [{"session": []}],
 }
+UPLOAD: Final[Schema] = {
+    "type": "object",
+    "required": ["files"],
+    "properties": {
+        "files": {"type": "array", "items": {"type": "string", "format": "binary"}},
+        "model_name": {"type": "string"},
+        "model_version": {"type": "string"},
+        "model_type": {"type": "string"},
+    },
+}
 ABOUT: Final = """Every answer is an object {status, data, error}; endpoints that agents parse repeat the keys of data
 at the top level. A dashboard session, or the header X-Response-Shape: legacy, gets data alone. Errors are always
 {status: "error", data: null, error, code, details}. Every answer carries X-Request-ID. Times are ISO 8601 in UTC,
@@ -94,6 +104,8 @@ def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
 
 
 def _request_body(endpoint: Endpoint, schemas: Schemas) -> dict[str, Any]:
+    if endpoint.uploads is not None:
+        return {"required": True, "content": {endpoint.takes: {"schema": UPLOAD}}}
     schema = schemas.body(endpoint.body) if endpoint.body is not None else {"type": "object"}
     content: dict[str, Any] = {"schema": schema}
     if endpoint.number in EXAMPLES:

@@ -93,7 +93,13 @@ def _joined(call: Call, uow: UnitOfWork, identity: Identity) -> Call:
     def join(*, urgent: bool = False) -> Iterator[UnitOfWork]:  # noqa: ARG001 - the port has it
         yield uow
 
-    plane = control_plane(transactions=join, clock=call.clock, identity=identity, engine=call.plane.decisions.engine)
+    plane = control_plane(
+        transactions=join,
+        clock=call.clock,
+        identity=identity,
+        engine=call.plane.decisions.engine,
+        library=call.plane.models.library,
+    )
     return evolve(call, plane=plane, transactions=join, apart=uow.savepoint)
 
 

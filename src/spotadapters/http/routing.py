@@ -10,9 +10,11 @@ from spotadapters.http.auth import Access, Principal
 from spotadapters.http.envelope import Answer
 from spotadapters.http.lanes import Lane
 from spotadapters.http.limits import Limits
+from spotadapters.http.live import LiveHub
 from spotadapters.http.metrics import Metrics
 from spotadapters.http.outage import Remembered
 from spotadapters.http.sessions import Door, Sessions
+from spotadapters.http.uploads import Upload
 from spotadapters.system.jobs import JobBoard
 from spotadapters.wire.asking import asked
 from spotadapters.wire.parsing import cleaned, decode, shaped
@@ -21,12 +23,14 @@ from spotcore.control_plane import ControlPlane
 from spotcore.dispatch import Dialect
 from spotcore.errors import NotFound
 from spotcore.ids import AgentId, ClientId
+from spotcore.models import SessionKind
 from spotcore.ports.storage import Transactions
 from spotcore.ports.world import Clock
 from spotcore.service.kernel import Caller
 
 T = TypeVar("T")
 MAX_ID = 128
+STREAM_TYPE = "text/event-stream"
 
 
 @frozen(kw_only=True)
@@ -55,7 +59,9 @@ class Call:
     limits: Limits
     door: Door = Door()
     cookie: str | None = None  # the secret of a dashboard session
+    live: LiveHub = field(factory=LiveHub)
     raw_body: bytes = b""
+    upload: Upload | None = None  # the body of an endpoint that takes files
     path: Mapping[str, str] = field(factory=dict)
     query: Mapping[str, str] = field(factory=dict)
     headers: Mapping[str, str] = field(factory=dict)
@@ -124,6 +130,7 @@ class Endpoint:
     idempotent: bool = False  # http-api 2.5
     body_token: bool = False  # E16 alone (S13)
     waits: bool = False  # ?wait= (Z18)
+    uploads: SessionKind | None = None  # takes files: a multipart body, read by ``http.uploads``
     secret: str | None = None  # the field of ``data`` that is never stored with an idempotency key
     # what the reference says of it; a test holds the answers to it
     body: type | None = None  # the class the body is parsed into

@@ -13,9 +13,11 @@ from typing import Any
 
 from attrs import define, evolve, field
 
+from spotadapters.memory.models import MemoryModels
 from spotcore import prices
 from spotcore.agents import Agent, Life
 from spotcore.aggregate import Aggregate, check
+from spotcore.alerts import Alert
 from spotcore.change import Outcome
 from spotcore.clients import Client, ClientStatus
 from spotcore.decisions import DecisionRecord
@@ -25,12 +27,14 @@ from spotcore.ids import AgentId, ClientId, launch_placeholder, replica_placehol
 from spotcore.incidents import Incident, Severity
 from spotcore.instances import ACTIVE, Instance, InstanceStatus
 from spotcore.market import Market, OndemandQuote, PoolRecord, SpotQuote
+from spotcore.models import ModelSession
 from spotcore.pools import parse_pool
 from spotcore.ports.storage import Credential, Keys, MachineBinding, PollView, StoredAnswer, TokenRecord, UnitOfWork
 from spotcore.prices import Observation, OndemandObservation, PriceReport, PriceSource
 from spotcore.sessions import ENDS_AFTER, Session
 
 MARKET_WINDOW = timedelta(days=7)
+DELETED = ClientStatus.DELETED
 
 
 @define
@@ -57,7 +61,12 @@ class Tables:
     decisions: dict[AgentId, tuple[DecisionRecord, ...]] = field(factory=dict)
     answers: dict[tuple[str, str], StoredAnswer] = field(factory=dict)
     last_sync: dict[ClientId, datetime] = field(factory=dict)
+    models: dict[str, ModelSession] = field(factory=dict)
     sessions: dict[str, Session] = field(factory=dict)
+    alerts: dict[tuple[ClientId, str], Alert] = field(factory=dict)
+    reads: dict[tuple[ClientId | None, str], datetime] = field(
+        factory=dict
+    )  # reader (None: the operator), notification
 
 
 class MemoryStorage:
@@ -146,6 +155,9 @@ class MemoryUnitOfWork:
         self.decisions = MemoryDecisions(journal)
         self.idempotency = MemoryIdempotency(journal)
         self.audit = MemoryAudit(journal)
+        self.alerts = MemoryAlerts(journal)
+        self.notices = MemoryNotices(journal)
+        self.models = MemoryModels(journal)
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -379,7 +391,7 @@ class MemoryPrices:
         self._journal = journal
         self._tables = journal.tables
 
-    def record(self, report: PriceReport) -> None:
+    def record(self, report: PriceReport) -> Sequence[Alert]:
         for one in report.observations:
             if one.submission_id in self._tables.raw:
                 continue  # DQ-3
@@ -393,6 +405,13 @@ class MemoryPrices:
             known = self._tables.ondemand.get(key)
             if known is None or known.observed_at <= listed.observed_at:
                 self._journal.put(self._tables.ondemand, key, listed)
+        return [
+            alert
+            for alert in self._tables.alerts.values()
+            if alert.client_id == report.client_id
+            and alert.enabled
+            and any(alert.concerns(one.pool_id) for one in report.observations)
+        ]
 
     def _compete(self, source: PriceSource, one: Observation) -> None:
         pool = self._tables.buckets.setdefault(one.pool_id, {})
@@ -524,6 +543,55 @@ class MemoryAudit:
 
     def add(self, events: Sequence[Event]) -> None:
         self._journal.append_events(events)
+
+
+class MemoryAlerts:
+    """``AlertStore``."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._tables = journal.tables
+
+    def add(self, alert: Alert) -> None:
+        self._journal.put(self._tables.alerts, (alert.client_id, alert.alert_id), alert)
+
+    def of_client(self, client_id: ClientId) -> Sequence[Alert]:
+        rows = [row for row in self._tables.alerts.values() if row.client_id == client_id]
+        return sorted(rows, key=lambda row: (row.created_at, row.alert_id), reverse=True)
+
+    def fire(self, client_id: ClientId, alert_ids: Sequence[str], now: datetime) -> frozenset[str]:
+        fired = [row for key in alert_ids if not (row := self._tables.alerts[client_id, key]).is_quiet(now)]
+        for row in fired:
+            self._journal.put(self._tables.alerts, (client_id, row.alert_id), evolve(row, fired_at=now))
+        return frozenset(row.alert_id for row in fired)
+
+
+class MemoryNotices:
+    """``NoticeStore``."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._tables = journal.tables
+
+    def mark_read(self, reader: ClientId | None, notification_id: str, now: datetime) -> bool:
+        found = any(row.notification_id == notification_id for row in self._visible(reader))
+        if found and (reader, notification_id) not in self._tables.reads:
+            self._journal.put(self._tables.reads, (reader, notification_id), now)
+        return found
+
+    def mark_all_read(self, reader: ClientId | None, now: datetime, *, of: ClientId | None = None) -> int:
+        rows = [row for row in self._visible(reader or of) if (reader, row.notification_id) not in self._tables.reads]
+        for row in rows:
+            self._journal.put(self._tables.reads, (reader, row.notification_id), now)
+        return len(rows)
+
+    def _visible(self, scope: ClientId | None) -> list[Notification]:
+        return [
+            row
+            for row in self._tables.notifications.values()
+            if row.client_id is None
+            or (scope in (None, row.client_id) and self._tables.clients[row.client_id].status is not DELETED)
+        ]
 
 
 class MemoryCredentials:

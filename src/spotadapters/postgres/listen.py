@@ -1,26 +1,31 @@
-"""Hearing of new commands: one listening connection per process, on a direct connection (design 3)."""
+"""Hearing of new commands and events: one listening connection per process, on a direct connection (design 3)."""
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import psycopg
+from psycopg import sql
 
 log = logging.getLogger("spotadapters.postgres")
 
-CHANNEL = "spotcore_commands"
+COMMANDS = "spotcore_commands"
+EVENTS = "spotcore_events"
 RETRY_SECONDS = 1.0
 
 
-class CommandListener:
-    """A thread that calls ``on_command(agent_id)`` for every notification, and ``on_gap()`` after each reconnect."""
+class Listener:
+    """A thread that calls a channel's function with the payload of every notification, and ``on_gap()`` after each
+    reconnect."""
 
-    def __init__(self, database_url: str, on_command: Callable[[str], None], on_gap: Callable[[], None]) -> None:
+    def __init__(
+        self, database_url: str, channels: Mapping[str, Callable[[str], None]], on_gap: Callable[[], None]
+    ) -> None:
         self._database_url = database_url
-        self._on_command = on_command
+        self._channels = channels
         self._on_gap = on_gap
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="command-listener", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
 
     def start(self) -> None:
         """Begin to listen; never waits for the database."""
@@ -43,8 +48,9 @@ class CommandListener:
         with psycopg.connect(
             self._database_url, autocommit=True, connect_timeout=2, application_name="spotcore-listener"
         ) as connection:
-            connection.execute(f"listen {CHANNEL}")
+            for channel in self._channels:
+                connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
             self._on_gap()
             while not self._stopping.is_set():
                 for notification in connection.notifies(timeout=0.5):
-                    self._on_command(notification.payload)
+                    self._channels[notification.channel](notification.payload)

@@ -13,6 +13,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.types.json import Jsonb
 
 from spotadapters.postgres.errors import translated
+from spotadapters.postgres.models import PostgresModels
 from spotadapters.postgres.pool import Connection, Connections
 from spotadapters.postgres.queries import query
 from spotadapters.postgres.rows import CONVERTER, from_row, loads, recordset, to_row
@@ -20,6 +21,7 @@ from spotadapters.system.tracing import current
 from spotcore import prices
 from spotcore.agents import Agent, Life
 from spotcore.aggregate import Aggregate
+from spotcore.alerts import QUIET, Alert
 from spotcore.builds import Build
 from spotcore.change import Outcome
 from spotcore.clients import Client, ClientStatus
@@ -41,20 +43,26 @@ from spotcore.sessions import Session
 from spotcore.switches import PrimaryPeriod, Switch
 
 KEPT = timedelta(days=8)  # terminal rows that still travel with their aggregate
+MARKED_AT_ONCE = 20_000  # notifications; a statement may take 4 s
 
 
 class PostgresStorage:
     """``Transactions`` and ``Credentials`` on one pair of pools."""
 
-    def __init__(self, connections: Connections, clock: Clock) -> None:
+    def __init__(self, connections: Connections, clock: Clock, on_events: Callable[[], None] = lambda: None) -> None:
+        """``on_events`` is called after each commit of something that is to be relayed (GR-10); it must not wait."""
         self._connections = connections
         self._clock = clock
+        self._on_events = on_events
 
     @contextmanager
     def transactions(self, *, urgent: bool = False) -> Iterator[UnitOfWork]:
         """The ``Transactions`` port."""
         with translated(), self._connections.connection(urgent=urgent) as connection:
-            yield PostgresUnitOfWork(connection, self._clock)
+            uow = PostgresUnitOfWork(connection, self._clock)
+            yield uow
+        if uow.heard.any:
+            self._on_events()
 
     def find(self, token_hash: str, now: datetime) -> Credential | None:
         """The ``Credentials`` port, in one statement."""
@@ -110,17 +118,32 @@ def nested(connection: Connection) -> Iterator[None]:
         yield
 
 
+class Heard:
+    """Whether a transaction wrote something that is to be relayed."""
+
+    def __init__(self) -> None:
+        self.any = False
+
+    def note(self, events: Sequence[Event]) -> None:
+        """These were written."""
+        self.any = self.any or any(event.spec.is_heard for event in events)
+
+
 class PostgresUnitOfWork:
     """One transaction."""
 
     def __init__(self, connection: Connection, clock: Clock) -> None:
         self._connection = connection
         self.clients = PostgresClients(connection)
-        self.agents = PostgresAgents(connection, clock)
+        self.heard = Heard()
+        self.agents = PostgresAgents(connection, clock, self.heard)
         self.prices = PostgresPrices(connection)
         self.decisions = PostgresDecisions(connection)
         self.idempotency = PostgresIdempotency(connection)
-        self.audit = PostgresAudit(connection)
+        self.audit = PostgresAudit(connection, self.heard)
+        self.alerts = PostgresAlerts(connection)
+        self.notices = PostgresNotices(connection)
+        self.models = PostgresModels(connection)
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -201,9 +224,10 @@ def _erasure(tables: Sequence[str]) -> sql.Composed:
 class PostgresAgents:
     """``AgentStore``."""
 
-    def __init__(self, connection: Connection, clock: Clock) -> None:
+    def __init__(self, connection: Connection, clock: Clock, heard: "Heard") -> None:
         self._connection = connection
         self._clock = clock
+        self._heard = heard
 
     def lock(self, client_id: ClientId, agent_id: AgentId, keys: Keys = Keys()) -> Aggregate:
         return self._load(client_id, agent_id, keys, lock=True)
@@ -281,6 +305,7 @@ class PostgresAgents:
     def save(self, outcome: Outcome) -> None:
         with translated():
             self._connection.execute(query("agent_save"), {"doc": Jsonb(_document(outcome))})
+        self._heard.note(outcome.events)
 
     def due(self, now: datetime, limit: int) -> Sequence[tuple[ClientId, AgentId]]:
         rows = self._connection.execute(query("agents_due"), {"now": now, "limit": limit}).fetchall()
@@ -348,7 +373,7 @@ def _events_document(events: Sequence[Event]) -> dict[str, Any]:
     if not events:
         return {}
     messages = [message for event in events if (message := notification_of(event)) is not None]
-    heard = [event for event in events if event.spec.notify is not None or event.spec.frame is not None]
+    heard = [event for event in events if event.spec.is_heard]
     return {
         "events": [to_row(evolve(event, facts={**event.facts, **current()})) for event in events],
         "notifications": [to_row(message) for message in messages],
@@ -395,13 +420,16 @@ class PostgresPrices:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def record(self, report: PriceReport) -> None:
+    def record(self, report: PriceReport) -> Sequence[Alert]:
+        recorded = None
         with translated(), self._connection.pipeline():
             if report.observations:
-                self._connection.execute(query("prices_record"), _observations(report))
+                recorded = self._connection.execute(query("prices_record"), _observations(report))
             if report.ondemand:
                 values = {"items": recordset(report.ondemand), "client_id": report.client_id}
                 self._connection.execute(query("ondemand_record"), values)
+        rows = recorded.fetchall() if recorded is not None else []
+        return [from_row(loads(row[0]), Alert) for row in rows]
 
     def market(self, client_id: ClientId, instance_type: str | None, region: str | None, now: datetime) -> Market:
         values = {
@@ -560,9 +588,53 @@ class PostgresIdempotency:
 class PostgresAudit:
     """``AuditLog``."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, heard: Heard) -> None:
         self._connection = connection
+        self._heard = heard
 
     def add(self, events: Sequence[Event]) -> None:
         with translated():
             self._connection.execute(query("events_save"), {"doc": Jsonb(_events_document(events))})
+        self._heard.note(events)
+
+
+class PostgresAlerts:
+    """``AlertStore``."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def add(self, alert: Alert) -> None:
+        with translated():
+            self._connection.execute(query("alert_add"), {"row": Jsonb(to_row(alert))})
+
+    def of_client(self, client_id: ClientId) -> Sequence[Alert]:
+        rows = self._connection.execute(query("alerts_of_client"), {"client_id": client_id}).fetchall()
+        return [from_row(loads(row[0]), Alert) for row in rows]
+
+    def fire(self, client_id: ClientId, alert_ids: Sequence[str], now: datetime) -> frozenset[str]:
+        values = {"client_id": client_id, "alert_ids": sorted(alert_ids), "now": now, "heard_since": now - QUIET}
+        with translated():
+            return frozenset(row[0] for row in self._connection.execute(query("alerts_fire"), values).fetchall())
+
+
+class PostgresNotices:
+    """``NoticeStore``."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def mark_read(self, reader: ClientId | None, notification_id: str, now: datetime) -> bool:
+        values = {"reader": reader or "", "scope": reader, "notification_id": notification_id, "now": now}
+        row = self._connection.execute(query("notice_mark_read"), values).fetchone()
+        return bool(row and row[0])
+
+    def mark_all_read(self, reader: ClientId | None, now: datetime, *, of: ClientId | None = None) -> int:
+        values = {"reader": reader or "", "scope": reader or of, "now": now, "limit": MARKED_AT_ONCE}
+        marked = 0
+        while True:
+            row = self._connection.execute(query("notice_mark_all_read"), values).fetchone()
+            count = int(row[0]) if row else 0
+            marked += count
+            if count < MARKED_AT_ONCE:
+                return marked

@@ -16,7 +16,7 @@ def stamp(at: datetime | None) -> str | None:
     """ISO 8601, UTC, ``Z``; milliseconds only when there are any (1.3)."""
     if at is None:
         return None
-    spec = "milliseconds" if at.microsecond else "seconds"
+    spec = "milliseconds" if at.microsecond >= 1_000 else "seconds"
     return at.astimezone(UTC).isoformat(timespec=spec).replace("+00:00", "Z")
 
 
@@ -42,9 +42,9 @@ _PLAIN: Final[Mapping[bool, Callable[[Any], Any]]] = {
 }
 
 
-def encode(value: Any, *, legacy: bool = False) -> bytes:
+def encode(value: Any, *, legacy: bool = False, escaped: bool = False) -> bytes:
     """JSON text. A Decimal becomes the shortest number that reads back as the same 6-decimal price; an answer object
-    its fields, padded where the legacy shape asks for it (Z37)."""
+    its fields, padded where the legacy shape asks for it (Z37). ``escaped``: ASCII alone, one line to any reader."""
     return json.dumps(
-        value, default=_PLAIN[legacy], ensure_ascii=False, separators=(",", ":"), allow_nan=False
+        value, default=_PLAIN[legacy], ensure_ascii=escaped, separators=(",", ":"), allow_nan=False
     ).encode()

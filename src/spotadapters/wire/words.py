@@ -11,6 +11,7 @@ from spotcore.events import Level
 from spotcore.ids import launch_placeholder, replica_placeholder
 from spotcore.incidents import Incident, Severity
 from spotcore.instances import Instance
+from spotcore.models import SessionState
 from spotcore.pools import Mode
 from spotcore.replicas import Replica, ReplicaKind, ReplicaState
 from spotcore.switches import SwitchTrigger
@@ -19,6 +20,16 @@ CLIENT_STATUS: Final[Mapping[ClientStatus, str]] = {
     ClientStatus.ACTIVE: "active",
     ClientStatus.SUSPENDED: "inactive",
     ClientStatus.DELETED: "deleted",
+}
+SESSION_STATE: Final[Mapping[SessionState, str]] = {  # E67
+    SessionState.UPLOADED: "uploaded",
+    SessionState.VALIDATING: "uploaded",
+    SessionState.VALIDATED: "uploaded",
+    SessionState.SHADOW: "uploaded",
+    SessionState.ACTIVE: "active",
+    SessionState.FALLBACK: "archived",
+    SessionState.ARCHIVED: "archived",
+    SessionState.REJECTED: "archived",
 }
 REPLICA_KIND: Final[Mapping[ReplicaKind, str]] = {
     ReplicaKind.MANUAL: "manual",

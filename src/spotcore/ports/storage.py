@@ -10,6 +10,7 @@ from attrs import frozen
 
 from spotcore.agents import Life
 from spotcore.aggregate import Aggregate
+from spotcore.alerts import Alert
 from spotcore.builds import Build
 from spotcore.change import Outcome
 from spotcore.clients import Client
@@ -17,6 +18,7 @@ from spotcore.decisions import DecisionRecord
 from spotcore.events import Event
 from spotcore.ids import AgentId, ClientId
 from spotcore.market import Market
+from spotcore.models import ModelSession, SessionKind
 from spotcore.prices import PriceReport
 from spotcore.sessions import Session
 
@@ -178,9 +180,11 @@ class AgentStore(Protocol):
 class PriceStore(Protocol):
     """Observations and buckets (section 8), and the market a rule is shown."""
 
-    def record(self, report: PriceReport) -> None:
+    def record(self, report: PriceReport) -> Sequence[Alert]:
         """Append raw observations (the same submission again is a no-op, DQ-3) and bring buckets to the best of all
-        submissions at once (DQ-4, DQ-6)."""
+        submissions at once (DQ-4, DQ-6).
+
+        Gives the client's enabled alerts on the reported pools, so that a client without any costs no query more."""
         ...
 
     def market(self, client_id: ClientId, instance_type: str | None, region: str | None, now: datetime) -> Market:
@@ -230,6 +234,69 @@ class AuditLog(Protocol):
         ...
 
 
+class AlertStore(Protocol):
+    """Price alerts (E82, E83)."""
+
+    def add(self, alert: Alert) -> None: ...
+
+    def of_client(self, client_id: ClientId) -> Sequence[Alert]:
+        """Newest first."""
+        ...
+
+    def fire(self, client_id: ClientId, alert_ids: Sequence[str], now: datetime) -> frozenset[str]:
+        """Those of the alerts that are not quiet: they are from now on. Of two reports at once, one gets each."""
+        ...
+
+
+class NoticeStore(Protocol):
+    """Who has read which notification (NT-2). A ``reader`` is a client, or None for the operator, who sees all but a
+    deleted client's and whose reading changes nothing for a client."""
+
+    def mark_read(self, reader: ClientId | None, notification_id: str, now: datetime) -> bool:
+        """True when the reader can see the notification; it is read from now on, if it was not before."""
+        ...
+
+    def mark_all_read(self, reader: ClientId | None, now: datetime, *, of: ClientId | None = None) -> int:
+        """How many became read by this. ``of`` narrows the operator's view to one client's (and broadcasts)."""
+        ...
+
+
+class ModelStore(Protocol):
+    """Model and engine sessions with their files (11.2)."""
+
+    def lock(self) -> None:
+        """Keep every other change of sessions out until the transaction ends. Waits at most the lock timeout, then
+        raises ``StateConflict``."""
+        ...
+
+    def add(self, session: ModelSession) -> None: ...
+
+    def get(self, session_id: str) -> ModelSession:
+        """Raises ``NotFound``."""
+        ...
+
+    def put(self, sessions: Sequence[ModelSession]) -> None:
+        """Store changed sessions together; their files never change. Raises ``InvariantViolated`` when two of a scope
+        and kind would be live, or fallback (I12)."""
+        ...
+
+    def serving(self) -> Sequence[ModelSession]:
+        """Every live and every fallback session."""
+        ...
+
+    def newest(self, kind: SessionKind, limit: int) -> Sequence[ModelSession]:
+        """Newest first."""
+        ...
+
+    def idle(self, before: datetime) -> Sequence[ModelSession]:
+        """Sessions that are neither live nor fallback, unchanged since ``before``, whose files are still kept."""
+        ...
+
+    def digests(self) -> frozenset[str]:
+        """The hash of every file that a session still has."""
+        ...
+
+
 class UnitOfWork(Protocol):
     """Everything one transaction can reach."""
 
@@ -245,6 +312,12 @@ class UnitOfWork(Protocol):
     def idempotency(self) -> IdempotencyStore: ...
     @property
     def audit(self) -> AuditLog: ...
+    @property
+    def alerts(self) -> AlertStore: ...
+    @property
+    def notices(self) -> NoticeStore: ...
+    @property
+    def models(self) -> ModelStore: ...
     def savepoint(self) -> AbstractContextManager[None]:
         """What happens inside is undone alone when it raises; the transaction goes on."""
         ...

@@ -5,18 +5,18 @@ from typing import Final
 
 from attrs import field, frozen
 
-from spotcore import dispatch, endings, reports, retirement, switching
+from spotcore import dispatch, endings, reports, retirement, succession, switching
 from spotcore.agents import Life
 from spotcore.builds import VERDICTS, Evidence
 from spotcore.change import Change
 from spotcore.commands import Command, CommandKind
 from spotcore.dispatch import Dialect
 from spotcore.endings import Listed
-from spotcore.errors import NotFound
+from spotcore.errors import NotFound, SpotError
 from spotcore.ids import AgentId, InstanceId
 from spotcore.instances import Instance
 from spotcore.liveness import observe
-from spotcore.ports.storage import Keys
+from spotcore.ports.storage import Keys, UnitOfWork
 from spotcore.reports import CommandReport
 from spotcore.service.kernel import Caller, Kernel, require_live, require_not_deleted
 from spotcore.standby import MachineFacts
@@ -175,10 +175,35 @@ class Commands:
             command_ids=(report.command_id,) if report.command_id else (),
         )
         with self.kernel.transactions() as uow:
-            for cloud_id in (report.old.cloud_id, report.new.cloud_id):
-                owners = [row for row in uow.agents.bindings(cloud_id) if not row.is_terminal]
-                if any(row.client_id != caller.client_id for row in owners):
-                    raise NotFound("unknown instance")
-            answer = self.kernel.within(uow, caller, agent_id, rule, keys=keys, market=True)
-        assert isinstance(answer, Switch)
+            owners = [
+                row
+                for cloud_id in (report.old.cloud_id, report.new.cloud_id)
+                for row in uow.agents.bindings(cloud_id)
+                if not row.is_terminal
+            ]
+            if any(row.client_id != caller.client_id for row in owners):
+                raise NotFound("unknown instance")
+            heirs = [row.agent_id for row in owners if row.cloud_id == report.new.cloud_id and row.agent_id != agent_id]
+            answer = self._succession(uow, caller, agent_id, heirs[0], report) if heirs else None
+            if answer is None:
+                answer = self.kernel.within(uow, caller, agent_id, rule, keys=keys, market=True)
+        if isinstance(answer, SpotError):
+            raise answer
         return answer
+
+    def _succession(
+        self, uow: UnitOfWork, caller: Caller, agent_id: AgentId, heir_id: AgentId, report: SwitchReport
+    ) -> Switch | SpotError | None:
+        """RG-10, both agents locked in the order of their ids; None when the report is nothing of the kind."""
+        locked = {one: uow.agents.lock(caller.client_id, one) for one in sorted((agent_id, heir_id))}
+        heir = locked[heir_id]
+        if not succession.is_succession(locked[agent_id], heir, report):
+            return None
+        estate = self.kernel.within(
+            uow, caller, agent_id, lambda change: succession.leave(change, heir, report), market=True
+        )
+        if estate is None or isinstance(estate, SpotError):
+            return estate
+        return self.kernel.within(
+            uow, caller, heir_id, lambda change: succession.inherit(change, estate, report), market=True
+        )

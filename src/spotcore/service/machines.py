@@ -242,7 +242,9 @@ def _launch_primary(change: Change, wanted: LaunchRequest) -> LaunchOrder:
     )
     if order.command is None or order.command.target_instance_id is None:
         raise SwitchBlocked("the agent is there already", guards=[Guard.ALREADY_THERE.value])
-    return LaunchOrder(instance=change.aggregate.instances[order.command.target_instance_id], command=order.command)
+    instance = change.aggregate.instances[order.command.target_instance_id]
+    _launch_requested(change, instance, order.command, "primary")
+    return LaunchOrder(instance=instance, command=order.command)
 
 
 def _launch_replica(change: Change, wanted: LaunchRequest) -> LaunchOrder:
@@ -266,12 +268,17 @@ def _launch_replica(change: Change, wanted: LaunchRequest) -> LaunchOrder:
     replica = standby.launch(change, place, ReplicaKind.MANUAL, Origin.OPERATOR, created_by="user")
     instance = change.aggregate.instances[replica.instance_id]
     command = standby.launch_commands(change, instance)[0]
+    _launch_requested(change, instance, command, "replica")
+    return LaunchOrder(instance=instance, command=command)
+
+
+def _launch_requested(change: Change, instance: Instance, command: Command, role: str) -> None:
+    """E38: told of in either role."""
     change.event(
         EventKind.INSTANCE_LAUNCH_REQUESTED, instance=instance, instance_type=instance.instance_type,
-        status="launching", target_mode=place.mode.value, az=place.az, role_hint="replica",
-        command_id=command.command_id, target=place.pool_id or place.mode.value,
+        status="launching", target_mode=instance.mode.value, az=instance.az, role_hint=role,
+        command_id=command.command_id, target=instance.pool_id or instance.mode.value,
     )  # fmt: skip
-    return LaunchOrder(instance=instance, command=command)
 
 
 _ENDING = (InstanceStatus.TERMINATING, InstanceStatus.TERMINATED)

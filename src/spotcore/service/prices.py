@@ -7,14 +7,17 @@ from typing import Any
 
 from attrs import frozen
 
-from spotcore import prices
+from spotcore import alerts, prices
 from spotcore.aggregate import Aggregate
+from spotcore.alerts import Alert, AlertType, Crossing
 from spotcore.builds import Evidence, judge
 from spotcore.change import Change
+from spotcore.events import CATALOGUE, Event, EventKind
 from spotcore.ids import AgentId
 from spotcore.liveness import observe
 from spotcore.pools import Mode
 from spotcore.ports.storage import Keys, UnitOfWork
+from spotcore.prices import PriceReport
 from spotcore.service.kernel import Caller, Kernel, require_live
 
 
@@ -78,8 +81,36 @@ class Prices:
             last_unflagged=_last_unflagged(uow, aggregate, sheet.ondemand),
         )
         if report.observations or report.ondemand:
-            uow.prices.record(report)
+            self._alert(uow, report, uow.prices.record(report), now)
         return PriceAnswer(inserted=len(report.observations), rejected=len(report.rejected))
+
+    def _alert(self, uow: UnitOfWork, report: PriceReport, known: Sequence[Alert], now: datetime) -> None:
+        """E83: tell of what the report crosses, in its own transaction; an alert fires at most once an hour."""
+        due = alerts.crossings(known, report.observations, now)
+        if not due:
+            return
+        fired = uow.alerts.fire(report.client_id, [one.alert.alert_id for one in due], now)
+        events = [self._crossing(report, one, now) for one in due if one.alert.alert_id in fired]
+        if events:
+            uow.audit.add(events)
+
+    def _crossing(self, report: PriceReport, one: Crossing, now: datetime) -> Event:
+        alert, seen = one.alert, one.observation
+        return Event(
+            event_id=self.kernel.identity.new_id(),
+            kind=EventKind.PRICE_ALERT,
+            at=now,
+            client_id=report.client_id,
+            level=CATALOGUE[EventKind.PRICE_ALERT].audit,
+            facts={
+                "alert_id": alert.alert_id,
+                "alert_type": alert.alert_type.value,
+                "pool_id": seen.pool_id,
+                "price": seen.price,
+                "side": "above" if alert.alert_type is AlertType.PRICE_ABOVE else "below",
+                "threshold": alert.threshold,
+            },
+        )
 
 
 def _teaches(aggregate: Aggregate, sheet: PriceSheet) -> bool:

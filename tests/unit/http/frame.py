@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from spotadapters.http.app import create_app
 from spotadapters.http.application import Parts
 from spotadapters.http.lanes import Lanes
+from spotadapters.http.live import LiveHub
 from spotadapters.http.routing import Server
 from spotadapters.http.waiting import Hub
 from spotadapters.memory import MemoryStorage
@@ -21,6 +22,7 @@ from spotadapters.memory.store import MemoryCredentials
 from spotcore.control_plane import ControlPlane, control_plane
 from spotcore.errors import Unavailable
 from spotcore.ports.storage import Credential, TokenRecord
+from spotcore.service.models import Library
 from tests.support.world import START, CountingIdentity, FakeClock
 
 ADMIN = "the-admin-token"
@@ -82,6 +84,7 @@ class Frame:
     clock: FakeClock
     hub: Hub
     lanes: Lanes
+    live: LiveHub
 
     def client(self, name: str = "Acme") -> tuple[str, str]:
         """A client's id and token."""
@@ -106,22 +109,22 @@ class Frame:
 
 
 @contextmanager
-def a_frame(dashboard: Path | None = None) -> Iterator[Frame]:
+def a_frame(dashboard: Path | None = None, library: Library | None = None) -> Iterator[Frame]:
     """The application, started and stopped."""
     clock, identity, storage, hub = FakeClock(START), CountingIdentity(), Breakable(), Hub()
-    plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity)
+    plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity, library=library)
     with storage.transactions() as uow:
         uow.clients.add_token(
             TokenRecord(
                 token_hash=identity.hash_token(ADMIN), hint=ADMIN[-4:], sealed=None, client_id=None, created_at=START
             )
         )
-    lanes = Lanes(ordinary=4, pulse=2, urgent=2)
+    lanes, live = Lanes(ordinary=4, pulse=2, urgent=2), LiveHub()
     parts = Parts(
         plane=plane, transactions=storage.transactions, credentials=storage, reads=None, clock=clock, identity=identity,
-        lanes=lanes, hub=hub, server=Server(version="test"), dashboard=dashboard,
+        lanes=lanes, hub=hub, live=live, server=Server(version="test"), dashboard=dashboard,
     )  # fmt: skip
     app = create_app(parts)
     with TestClient(app, raise_server_exceptions=False) as http:
-        yield Frame(app=app, http=http, plane=plane, storage=storage, clock=clock, hub=hub, lanes=lanes)
+        yield Frame(app=app, http=http, plane=plane, storage=storage, clock=clock, hub=hub, lanes=lanes, live=live)
     lanes.close()

@@ -34,6 +34,7 @@ INDEX = {  # number: method, path, who, mirrored
     "E12": ("POST", ADMIN + "/clients/{client_id}/regenerate-token", "A", False),
     "E13": ("GET", ADMIN + "/clients/{client_id}/token", "A", False),
     "E14": ("GET", "/api/client/validate", "C", True),
+    "E15": ("GET", C, "C/A", False),
     "E16": ("POST", "/api/agents/register", "C", True),
     "E17": ("POST", f"{A}/heartbeat", "C", True),
     "E18": ("GET", f"{A}/config", "C", True),
@@ -41,12 +42,21 @@ INDEX = {  # number: method, path, who, mirrored
     "E20": ("POST", f"{MINE}/config", "C/A", False),
     "E21": ("DELETE", MINE, "C/A", False),
     "E22": ("GET", f"{C}/agents", "C/A", False),
+    "E23": ("GET", f"{C}/agents/decisions", "C/A", False),
+    "E24": ("GET", f"{C}/agents/history", "C/A", False),
     "E25": ("POST", f"{MINE}/settings", "C/A", False),
     "E26": ("GET", A, "C", True),
     "E27": ("POST", f"{A}/shutdown", "C", True),
     "E28": ("POST", "/api/agents/uninstall", "C", True),
+    "E29": ("GET", f"{C}/instances", "C/A", False),
+    "E30": ("GET", f"{ONE}/pricing", "C/A", False),
+    "E31": ("GET", f"{ONE}/metrics", "C/A", False),
+    "E32": ("GET", f"{ONE}/price-history", "C/A", False),
     "E33": ("GET", f"{ONE}/available-options", "C/A", False),
     "E34": ("POST", f"{ONE}/force-switch", "C/A", False),
+    "E35": ("GET", f"{ONE}/logs", "C/A", False),
+    "E36": ("GET", f"{ONE}/pool-volatility", "C/A", False),
+    "E37": ("POST", f"{ONE}/simulate-switch", "C/A", False),
     "E38": ("POST", "/api/client/instances/launch", "C/A", False),
     "E39": ("POST", f"{ONE}/terminate", "C/A", False),
     "E40": ("POST", f"{A}/instance-launched", "C", True),
@@ -72,6 +82,12 @@ INDEX = {  # number: method, path, who, mirrored
     "E60": ("GET", f"{A}/switch-recommendation", "C/A", True),
     "E61": ("POST", f"{A}/issue-switch-command", "C/A", True),
     "E62": ("POST", f"{A}/decide", "C", True),
+    "E63": ("POST", f"{ADMIN}/decision-engine/upload", "A", False),
+    "E64": ("POST", f"{ADMIN}/ml-models/upload", "A", False),
+    "E65": ("POST", f"{ADMIN}/ml-models/activate", "A", False),
+    "E66": ("POST", f"{ADMIN}/ml-models/fallback", "A", False),
+    "E67": ("GET", f"{ADMIN}/ml-models/sessions", "A", False),
+    "E68": ("GET", f"{A}/statistics", "C/A", True),
     "E69": ("GET", f"{A}/pending-commands", "C", True),
     "E70": ("POST", A + "/commands/{command_id}/executed", "C", True),
     "E71": ("GET", f"{A}/commands/pending", "C", True),
@@ -83,6 +99,21 @@ INDEX = {  # number: method, path, who, mirrored
     "E100": ("POST", "/api/auth/login", "-", False),
     "E101": ("POST", "/api/auth/logout", "cookie", False),
     "E102": ("GET", "/api/auth/session", "cookie", False),
+    "E77": ("GET", f"{C}/savings", "C/A", False),
+    "E78": ("GET", f"{C}/switch-history", "C/A", False),
+    "E79": ("GET", f"{C}/stats/charts", "C/A", False),
+    "E80": ("GET", "/api/client/pricing-history", "C/A", True),
+    "E81": ("GET", f"{C}/analytics/downtime", "C/A", False),
+    "E82": ("GET", f"{C}/pricing-alerts", "C/A", False),
+    "E84": ("GET", f"{C}/export/savings", "C/A", False),
+    "E85": ("GET", f"{C}/export/switch-history", "C/A", False),
+    "E83": ("POST", f"{C}/pricing-alerts", "C/A", False),
+    "E87": ("GET", "/api/notifications", "C/A", False),
+    "E88": ("POST", "/api/notifications/{notification_id}/mark-read", "C/A", False),
+    "E89": ("POST", "/api/notifications/mark-all-read", "C/A", False),
+    "E90": ("GET", "/api/events/stream", "C/A", False),
+    "E91": ("GET", "/api/events/stream/{client_id}", "C/A", False),
+    "E92": ("GET", "/api/events/stats", "A", False),
     "E103": ("GET", f"{A}/commands/stream", "C", False),
 }
 WINDING_DOWN = {"E17", "E41", "E43", "E49", "E55", "E56", "E69", "E71", "E72"}  # Z25
@@ -102,7 +133,11 @@ def numbers(rows: "list[Endpoint]") -> set[str]:
 @pytest.mark.parametrize("row", [row for row in ALL if row.number in INDEX], ids=lambda row: f"{row.number} {row.path}")
 def test_every_row_is_as_the_index_says(row: Endpoint) -> None:
     method, path, who, mirror = INDEX[row.number]
-    aliases = {"/api/health": "/health"}
+    aliases = {
+        "/api/health": "/health", "/api/search": f"{ADMIN}/search", f"{ADMIN}/pool-statistics": f"{ADMIN}/pools/statistics",
+        f"{ADMIN}/agent-health": f"{ADMIN}/agents/health-summary",
+        "/api/client/agents/{agent_id}/statistics": f"{A}/statistics",
+    }  # fmt: skip
     assert (row.method, aliases.get(row.path, row.path), row.access.needs, row.mirror) == (method, path, who, mirror)
 
 

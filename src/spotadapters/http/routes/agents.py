@@ -15,7 +15,7 @@ from spotadapters.wire.answers import camel, shown
 from spotadapters.wire.objects import Config, Done
 from spotadapters.wire.parsing import present, required, wire
 from spotcore.builds import Evidence
-from spotcore.config import SETTINGS, AgentConfig, ConfigChange, terminate_wait_minutes
+from spotcore.config import SETTINGS, AgentConfig, ConfigChange
 from spotcore.errors import ValidationFailed
 from spotcore.ids import CloudId, is_cloud_id
 from spotcore.liveness import Heartbeat, HeartbeatAnswer, SeenMachine
@@ -396,32 +396,7 @@ def agents_of_client(call: Call) -> Answer:
     """E22."""
     caller = call.client_caller()
     call.plane.clients.get(caller.client_id)
-    return Answer(data=[_listed(row) for row in call.reads.agents_of_client(caller.client_id)])
-
-
-def _listed(row: Mapping[str, Any]) -> AgentItem:
-    return AgentItem(
-        id=row["agent_id"],
-        logical_agent_id=row["logical_agent_id"],
-        hostname=row["hostname"],
-        instance_id=row["cloud_id"],
-        instance_type=row["instance_type"],
-        region=row["region"],
-        az=row["az"],
-        current_mode=row["mode"],
-        current_pool_id=row["pool_id"],
-        status=row["status"],
-        last_heartbeat=row["last_heartbeat_at"],
-        instance_count=row["instance_count"],
-        enabled=row["enabled"],
-        auto_switch_enabled=row["auto_switch_enabled"],
-        manual_replica_enabled=row["manual_replica_enabled"],
-        auto_terminate_enabled=row["auto_terminate_enabled"],
-        terminate_wait_minutes=terminate_wait_minutes(row["terminate_wait_seconds"]),
-        agent_version=row["agent_version"],
-        config_version=row["config_version"],
-        notice_status=row["notice_status"] or "none",
-    )
+    return Answer(data=call.reads.rows("agents_of_client", AgentItem, client_id=caller.client_id))
 
 
 @frozen(kw_only=True)

@@ -169,7 +169,7 @@ class PoolRow:
 
 def pool_statistics(call: Call) -> Answer:
     """E94."""
-    row = call.reads.row("pool_statistics", PoolRow)
+    row = call.reads.one("pool_statistics", PoolRow)
     return Answer(
         data=PoolStatistics(
             total_pools=row.total,
@@ -242,7 +242,7 @@ class HealthSummary:
 
 def health_summary(call: Call) -> Answer:
     """E95."""
-    row = call.reads.row("agent_health", HealthRow)
+    row = call.reads.one("agent_health", HealthRow)
     total = row.online + row.offline
     return Answer(
         data=HealthSummary(
@@ -405,7 +405,7 @@ class OperationalMetrics:
 
 def operational_metrics(call: Call) -> Answer:
     """E97."""
-    return Answer(data=call.reads.row("operational_metrics", OperationalMetrics))
+    return Answer(data=call.reads.one("operational_metrics", OperationalMetrics))
 
 
 @frozen(kw_only=True)

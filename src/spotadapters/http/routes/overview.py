@@ -15,9 +15,11 @@ from spotadapters.wire import asking, words
 from spotadapters.wire.answers import shown
 from spotadapters.wire.sheets import sheet
 from spotcore.events import CATALOGUE, EventKind, described
+from spotcore.models import ModelSession, SessionKind
 from spotcore.switches import SwitchTrigger
 
 ADMIN: Final = Access(needs=Needs.ADMIN)
+MAX_SHOWN: Final = 10  # E07: models and files
 
 
 @frozen(kw_only=True)
@@ -51,7 +53,7 @@ def by_trigger(counts: Mapping[str, int]) -> dict[str, int]:
 
 def stats(call: Call) -> Answer:
     """E03."""
-    row = call.reads.row("admin_stats", dict)
+    row = call.reads.one("admin_stats", dict)
     switches = by_trigger(row.pop("switches"))
     loaded = call.server.engine_loaded
     return Answer(
@@ -288,11 +290,46 @@ def system_health(call: Call) -> Answer:
             connection_pool=f"{used}/{size}",
             timestamp=call.clock.now(),
             uptime_seconds=uptime_seconds(),
-            agents=call.reads.row("agents_by_link", AgentCounts),
+            agents=call.reads.one("agents_by_link", AgentCounts),
             background_jobs=Jobs(enabled=bool(jobs), running=board.running, jobs=jobs),
-            model_status=ModelState(loaded=False, name="None", version="N/A", files_uploaded=0),
-            decision_engine_status=EngineState(loaded=loaded, type="None", version="N/A", files_uploaded=0),
+            model_status=_model_state(call.plane.models.live(SessionKind.MODEL)),
+            decision_engine_status=_engine_state(call.plane.models.live(SessionKind.ENGINE), loaded=loaded),
         )
+    )
+
+
+def _model_state(live: list[ModelSession]) -> ModelState:
+    """Live sessions are in the records alone: no engine runs a model yet, so none is loaded."""
+    newest = live[0] if live else None
+    files = _named_files(live)
+    return ModelState(
+        loaded=False,
+        name=(newest.name if newest else None) or "None",
+        version=(newest.version if newest else None) or "N/A",
+        files_uploaded=len(files),
+        active_models=tuple(
+            ActiveModel(name=one.name or "None", version=one.version or "N/A", active=True) for one in live[:MAX_SHOWN]
+        ),
+        files=files[:MAX_SHOWN],
+    )
+
+
+def _engine_state(live: list[ModelSession], *, loaded: bool) -> EngineState:
+    """Parameters that were uploaded are stored, not used; ``loaded`` is about an engine that decides (Z35)."""
+    newest = live[0] if live else None
+    files = _named_files(live)
+    return EngineState(
+        loaded=loaded,
+        type=(newest.architecture if newest else None) or "None",
+        version=(newest.version if newest else None) or "N/A",
+        files_uploaded=len(files),
+        files=files[:MAX_SHOWN],
+    )
+
+
+def _named_files(live: list[ModelSession]) -> tuple[NamedFile, ...]:
+    return tuple(
+        NamedFile(name=file.label, size=file.size, modified=one.created_at) for one in live for file in one.files
     )
 
 

@@ -15,17 +15,21 @@ with items as (
     select pool_id, min(instance_type), min(region), min(az), min(observed_at) from items
     group by pool_id order by pool_id
     on conflict (pool_id) do nothing
+), buckets as (
+    insert into price_buckets as b (pool_id, bucket_start, instance_type, region, price, source, rank, confidence,
+                                    observed_at, submission_id)
+    select distinct on (pool_id, bucket_start) pool_id, bucket_start, instance_type, region, price, %(source)s,
+           %(rank)s, %(confidence)s, observed_at, submission_id
+    from items
+    order by pool_id, bucket_start, observed_at, submission_id
+    on conflict (pool_id, bucket_start) do update
+    set price = excluded.price, source = excluded.source, rank = excluded.rank, confidence = excluded.confidence,
+        observed_at = excluded.observed_at, submission_id = excluded.submission_id
+    where (-excluded.rank, excluded.observed_at, excluded.submission_id) < (-b.rank, b.observed_at, b.submission_id)
 )
-insert into price_buckets as b (pool_id, bucket_start, instance_type, region, price, source, rank, confidence,
-                                observed_at, submission_id)
-select distinct on (pool_id, bucket_start) pool_id, bucket_start, instance_type, region, price, %(source)s, %(rank)s,
-       %(confidence)s, observed_at, submission_id
-from items
-order by pool_id, bucket_start, observed_at, submission_id
-on conflict (pool_id, bucket_start) do update
-set price = excluded.price, source = excluded.source, rank = excluded.rank, confidence = excluded.confidence,
-    observed_at = excluded.observed_at, submission_id = excluded.submission_id
-where (-excluded.rank, excluded.observed_at, excluded.submission_id) < (-b.rank, b.observed_at, b.submission_id);
+select to_jsonb(a)::text from pricing_alerts a
+where a.client_id = %(client_id)s and a.enabled
+  and (a.pool_id is null or a.pool_id in (select pool_id from items));
 
 -- name: ondemand_record
 insert into ondemand_prices (instance_type, region, flagged, observed_at, price, client_id)

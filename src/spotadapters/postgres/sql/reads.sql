@@ -1,22 +1,18 @@
--- name: read_agents_of_client
+-- name: agents_of_client
 select jsonb_build_object(
-    'agent_id', a.agent_id, 'logical_agent_id', a.logical_agent_id, 'hostname', a.hostname, 'life', a.life,
-    'link', a.link, 'enabled', a.enabled, 'auto_switch_enabled', a.auto_switch_enabled,
-    'manual_replica_enabled', a.manual_replica_enabled, 'auto_terminate_enabled', a.auto_terminate_enabled,
-    'terminate_wait_seconds', a.terminate_wait_seconds, 'agent_version', a.agent_version,
-    'config_version', a.config_version, 'region', coalesce(i.region, a.region), 'cloud_id', i.cloud_id,
-    'instance_type', i.instance_type, 'az', i.az, 'mode', coalesce(i.mode, 'unknown'), 'pool_id', i.pool_id,
-    'has_primary', i.instance_id is not null,
-    'switching', exists (select 1 from commands k where k.client_id = a.client_id and k.agent_id = a.agent_id
-        and k.state = 'executing' and (k.kind in ('switch', 'promote') or k.makes_primary)),
-    'last_heartbeat_at', a.last_heartbeat_at,
+    'id', a.agent_id, 'logical_agent_id', a.logical_agent_id, 'hostname', a.hostname, 'instance_id', a.cloud_id,
+    'instance_type', a.instance_type, 'region', a.region, 'az', a.az, 'current_mode', a.mode,
+    'current_pool_id', a.pool_id, 'status', a.status, 'last_heartbeat', a.last_heartbeat_at,
     'instance_count', (select count(*) from instances n where n.client_id = a.client_id and n.agent_id = a.agent_id
         and n.status in ('launching', 'running_primary', 'running_replica')),
-    'notice_status', (select n.severity from incidents n where n.client_id = a.client_id
-        and n.instance_id = a.primary_id and n.state not in ('resolved', 'cleared') limit 1)
+    'enabled', a.enabled, 'auto_switch_enabled', a.auto_switch_enabled,
+    'manual_replica_enabled', a.manual_replica_enabled, 'auto_terminate_enabled', a.auto_terminate_enabled,
+    'terminate_wait_minutes', (a.terminate_wait_seconds + 59) / 60, 'agent_version', a.agent_version,
+    'config_version', a.config_version,
+    'notice_status', coalesce((select n.severity from incidents n where n.client_id = a.client_id
+        and n.instance_id = a.primary_id and n.state not in ('resolved', 'cleared') limit 1), 'none')
 )::text
-from agents a
-left join instances i on i.client_id = a.client_id and i.instance_id = a.primary_id
+from agent_screen a
 where a.client_id = %(client_id)s and a.life = 'live'
 order by a.last_heartbeat_at desc nulls last, a.agent_id;
 
