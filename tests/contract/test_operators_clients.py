@@ -1,6 +1,7 @@
 """What the operator alone does to clients: limits, defaults, and the purge (CL-4, CL-6, CV-9), on both storages."""
 
 from contextlib import closing
+from decimal import Decimal
 
 import psycopg
 import pytest
@@ -13,6 +14,7 @@ from spotcore.builds import Evidence
 from spotcore.clients import Defaults
 from spotcore.errors import LimitReached, NotFound, StateConflict, ValidationFailed
 from spotcore.ids import ClientId
+from spotcore.service.alerts import AlertRequest
 from tests.support.world import FakeClock, World, a_world, with_replica
 
 
@@ -60,9 +62,13 @@ def test_defaults_out_of_range_change_nothing(world: World) -> None:
 def test_a_purge_erases_the_deleted_client_and_nobody_else_cl6(world: World) -> None:
     with_replica(world)
     other = world.plane.clients.create("Other").client
+    world.plane.alerts.add(world.user, AlertRequest(threshold=Decimal("0.01")))
+    read = world.plane.notices.mark_all_read(None, of=world.client_id)
+    assert read > 0
     gone(world, world.client_id)
     erased = world.plane.clients.purge(world.client_id, "Acme")
     assert {"agents", "audit_events", "clients", "notifications", "raw_prices", "tokens"} <= set(erased)
+    assert erased["pricing_alerts"] == 1
     with pytest.raises(NotFound):
         world.plane.clients.get(world.client_id)
     with pytest.raises(NotFound):
@@ -71,6 +77,7 @@ def test_a_purge_erases_the_deleted_client_and_nobody_else_cl6(world: World) -> 
     with world.transactions() as uow:
         assert uow.clients.agent_ids(world.client_id) == []
         assert uow.clients.current_token(world.client_id) is None
+    assert world.plane.notices.mark_all_read(None) == 1  # that the other client was created, and nothing else
 
 
 def test_a_purge_needs_the_exact_name_and_a_deleted_client_cl6(world: World) -> None:

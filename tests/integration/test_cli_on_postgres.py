@@ -68,8 +68,9 @@ def test_settings_switches_on_and_off_and_an_end_for_an_agent(cli: Cli, site: Si
     assert changed["config_version"] == whole["config_version"] + 1
     stored = tenant.aggregate(agent.agent_id).agent.config
     assert (stored.auto_switch_enabled, str(stored.risk_threshold)) == (False, "0.5")
-    stale = cli("agents", "config", "set", agent.agent_id, "auto_switch_enabled=true", "--expect", "1")
-    assert (stale.exit_code, "CONFIG_CONFLICT" in stale.stderr) == (1, changed["config_version"] != 1)
+    late = str(whole["config_version"])
+    stale = cli("agents", "config", "set", agent.agent_id, "auto_switch_enabled=true", "--expect", late)
+    assert (stale.exit_code, "CONFIG_CONFLICT" in stale.stderr) == (1, True)
     assert cli.json("agents", "disable", agent.agent_id)["enabled"] is False
     assert cli.json("agents", "enable", agent.agent_id)["enabled"] is True
     assert cli.json("agents", "show", agent.agent_id)["clientId"] == tenant.client_id
@@ -77,17 +78,26 @@ def test_settings_switches_on_and_off_and_an_end_for_an_agent(cli: Cli, site: Si
     assert cli("agents", "show", agent.agent_id).exit_code == 1
 
 
-def test_a_replica_is_made_promoted_and_another_one_ended(cli: Cli, site: Site) -> None:
+def test_a_replica_is_made_and_ended_and_its_successor_promoted(cli: Cli, site: Site) -> None:
     tenant = site.client("Acme")
     agent = host(tenant)
     cli.json("agents", "config", "set", agent.agent_id, "manual_replica_enabled=true")
-    (row,) = cli.json("replicas", "list", tenant.client_id)
-    replica = row["replica"]["id"]
+    (first,) = agent.to_launch()
     refused = cli("replicas", "create", agent.agent_id)
     assert (refused.exit_code, "REPLICA_EXISTS" in refused.stderr) == (1, True)
-    early = cli("replicas", "promote", agent.agent_id, replica, "--yes")
+    early = cli("replicas", "promote", agent.agent_id, first["id"], "--yes")
     assert (early.exit_code, "REPLICA_NOT_READY" in early.stderr) == (1, True)
-    assert cli.json("replicas", "delete", agent.agent_id, replica, "--yes")["replica_id"] == replica
+    assert cli.json("replicas", "delete", agent.agent_id, first["id"], "--yes")["replica_id"] == first["id"]
+    site.tick(300)
+    agent.heartbeat()
+    agent.prices()
+    site.tick(30)
+    (second,) = agent.to_launch()
+    machine = site.new_machine()
+    agent.launch_replica(second, machine)
+    assert cli.json("replicas", "promote", agent.agent_id, second["id"], "--yes")["new_instance_id"] == machine
+    assert tenant.primary(agent.agent_id) == machine
+    assert cli.json("instances", "terminate", agent.machine, "--yes")["status"] == "terminating"
 
 
 def test_a_machine_is_switched_and_never_ended_as_primary(cli: Cli, site: Site) -> None:

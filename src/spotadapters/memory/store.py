@@ -223,12 +223,17 @@ class MemoryClients:
         tables, drop = self._tables, self._journal.drop
         tokens = {key for key, row in tables.tokens.items() if row.client_id == client_id}
         agents = [key for key, row in tables.agents.items() if row.agent.client_id == client_id]
+        messages = {row.notification_id for key, row in tables.notifications.items() if key[0] == client_id}
         answers = [key for key, row in tables.answers.items() if client_id.encode() in (row.body or b"")]
         erased = {
             "sessions": drop(tables.sessions, [k for k, row in tables.sessions.items() if row.token_hash in tokens]),
             "tokens": drop(tables.tokens, tokens),
             "decisions": drop(tables.decisions, [key for key in agents if key in tables.decisions]),
             "agents": drop(tables.agents, agents),
+            "pricing_alerts": drop(tables.alerts, [key for key in tables.alerts if key[0] == client_id]),
+            "notification_reads": drop(
+                tables.reads, [key for key in tables.reads if key[0] == client_id or key[1] in messages]
+            ),
             "notifications": drop(tables.notifications, [key for key in tables.notifications if key[0] == client_id]),
             "raw_prices": drop(tables.raw, [k for k, row in tables.raw.items() if row[0].client_id == client_id])
             + drop(tables.own, [key for key in tables.own if key[0] == client_id]),
