@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from attrs import frozen
 from click.testing import CliRunner, Result
 
 from spotapp.cli import main
+from spotapp.commands import agents, clients, events, instances, notifications, overview, replicas, savings
 from tests.support.served import served
 from tests.support.server import ADMIN_TOKEN, Site, Tenant
 from tests.support.wire_agents import TYPE, V4c
@@ -131,3 +133,90 @@ def test_a_clients_token_opens_no_operators_command(cli: Cli, site: Site) -> Non
     for words in ("clients list", "stats", "agents list", "export stats"):
         result = cli(*words.split(), token=token)
         assert (result.exit_code, "admin token" in result.stderr, token in result.output) == (1, True, False)
+
+
+def test_what_a_client_has(cli: Cli, site: Site) -> None:
+    tenant = site.client("Acme")
+    agent = host(tenant)
+    both = (ADMIN_TOKEN, tenant.token)
+    for token in both:
+        assert cli.json("clients", "show", tenant.client_id, token=token)["name"] == "Acme"
+        (row,) = cli.json("agents", "list", "--client", tenant.client_id, token=token)
+        assert row["id"] == agent.agent_id
+        known = cli.json("agents", "config", "get", agent.agent_id, "--client", tenant.client_id, token=token)
+        assert (known["auto_switch_enabled"], known["terminate_wait_minutes"]) == (True, 5)
+        (machine,) = cli.json("instances", "list", "--client", tenant.client_id, token=token)
+        assert machine["id"] == agent.machine
+        assert cli.json("instances", "show", agent.machine, token=token)["instanceType"] == TYPE
+        assert cli.json("replicas", "list", tenant.client_id, token=token) == []
+        assert cli.json("savings", "show", tenant.client_id, token=token) == []
+        assert cli.json("incidents", "status", agent.agent_id, token=token)["notice_status"] == "none"
+        simulated = cli.json("switch", agent.machine, "--to", f"{TYPE}.us-east-1b", "--simulate", token=token)
+        assert set(simulated["simulation"]) >= {"hourly_savings", "recommendation"}
+        assert cli("export", "savings", tenant.client_id, token=token).stdout.startswith("Year,Month")
+        assert cli("export", "switches", tenant.client_id, token=token).stdout.startswith("Timestamp,Old")
+    tables = (
+        f"clients show {tenant.client_id}", f"agents list --client {tenant.client_id}", f"replicas list {tenant.client_id}",
+        f"agents config get {agent.agent_id}", f"instances list --client {tenant.client_id}",
+        f"instances show {agent.machine}", f"savings show {tenant.client_id}", f"incidents status {agent.agent_id}",
+        f"switch {agent.machine} --to {TYPE}.us-east-1b --simulate", "notifications list", "models list", "clients list",
+    )  # fmt: skip
+    for words in tables:
+        result = cli(*words.split())
+        assert result.exit_code == 0, (words, result.output)
+
+
+def test_every_column_is_a_field_of_the_real_answer(cli: Cli, site: Site) -> None:
+    tenant = site.client("Acme")
+    agent = host(tenant)
+    cli.json("agents", "config", "set", agent.agent_id, "manual_replica_enabled=true")
+    answers: list[tuple[dict[str, str], Any]] = [
+        (clients.COLUMNS, cli.json("clients", "list")[0]),
+        (agents.COLUMNS, cli.json("agents", "list")["agents"][0]),
+        (agents.OF_A_CLIENT, cli.json("agents", "list", "--client", tenant.client_id)[0]),
+        ({key: key for key in agents.LISTED.values()}, cli.json("agents", "show", agent.agent_id, "--client", tenant.client_id)),
+        (instances.COLUMNS, cli.json("instances", "list")["instances"][0]),
+        (instances.OF_A_CLIENT, cli.json("instances", "list", "--client", tenant.client_id)[0]),
+        (instances.SIMULATION, cli.json("switch", agent.machine, "--ondemand", "--simulate")["simulation"]),
+        (replicas.COLUMNS, cli.json("replicas", "list", tenant.client_id)[0]),
+        (notifications.COLUMNS, cli.json("notifications", "list")[0]),
+        (events.COLUMNS, cli.json("events", "show")[0]),
+        (savings.MONTH, cli.json("clients", "show", tenant.client_id)["savings"]),
+        (overview.REGIONS, cli.json("pools", "list")["regions"][0]),
+        (overview.TYPES, cli.json("pools", "list")["instance_types"][0]),
+    ]  # fmt: skip
+    missing = [(key, sorted(row)) for columns, row in answers for key in columns.values() if not has(row, key)]
+    assert missing == []
+
+
+def has(row: Any, key: str) -> bool:
+    for name in key.split("."):
+        if not isinstance(row, dict) or name not in row:
+            return False
+        row = row[name]
+    return True
+
+
+def test_messages_are_read(cli: Cli, site: Site) -> None:
+    tenant = site.client("Acme")
+    host(tenant)
+    unread = cli.json("notifications", "list", "--unread", "--client", tenant.client_id)
+    assert len(unread) > 1
+    cli.json("notifications", "read", unread[0]["id"])
+    left = cli.json("notifications", "list", "--unread", "--client", tenant.client_id)
+    assert [row["id"] for row in left] == [row["id"] for row in unread[1:]]
+    assert cli.json("notifications", "read-all", "--client", tenant.client_id)["marked_count"] == len(left)
+    assert cli.json("notifications", "list", "--unread", "--client", tenant.client_id) == []
+    assert cli.json("notifications", "list", "--unread", token=tenant.token) != []  # its own reading is its own (NT-2)
+
+
+def test_uploads_and_sessions_of_models(cli: Cli, site: Site, tmp_path: Path) -> None:  # noqa: ARG001
+    file = tmp_path / "model.pkl"
+    file.write_bytes(b"\x80\x04.")
+    refused = cli("models", "upload", str(file))
+    assert refused.exit_code == 1
+    assert "UPLOAD_DISABLED" in refused.stderr or "UNSUPPORTED_FILE_TYPE" in refused.stderr
+    assert cli.json("models", "list") == []
+    for words in (["models", "fallback"], ["models", "activate", "nothing"]):
+        result = cli(*words)
+        assert (result.exit_code, "NOT_FOUND" in result.stderr) == (1, True)

@@ -1,10 +1,15 @@
 """The operator's commands that work on the database itself (CL-4, CL-5, CL-6, CV-9)."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from click.testing import CliRunner, Result
 
@@ -13,6 +18,8 @@ from spotapp.cli import main
 from tests.support.server import Site
 from tests.support.up import TOKEN, Up
 from tests.support.wire_agents import V4c
+
+ADMIN = {"Authorization": f"Bearer {TOKEN}"}
 
 
 class Cli:
@@ -99,3 +106,25 @@ def test_a_running_server_need_not_stop_for_it(folder: Path) -> None:
         assert up.stop(signal.SIGINT) == 0
     assert running_database_url(folder) is None
     assert Cli(folder, None).json("resume", client["id"])["status"] == "active"  # starts a database for the moment
+
+
+def test_events_are_followed_as_they_happen_e90(folder: Path) -> None:
+    up = Up(folder, SPOTCORE_ADMIN_TOKEN=TOKEN)
+    command = [sys.executable, "-m", "spotapp.cli", "events", "show", "--follow", "--output", "json", "--url", up.url]
+    environment = {**os.environ, "SPOTCORE_ADMIN_TOKEN": TOKEN}
+    try:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as following:
+            try:
+                assert following.stdout is not None
+                deadline = time.monotonic() + 30
+                while httpx2.get(f"{up.url}/api/events/stats", headers=ADMIN).json()["data"]["active_connections"] == 0:
+                    assert time.monotonic() < deadline, "nobody follows"
+                    time.sleep(0.05)
+                up.post("/api/admin/clients/create", {"name": "Acme"})
+                row = json.loads(following.stdout.readline())
+                assert (row["event"], "Acme" in row["data"]["data"]["message"]) == ("NOTIFICATION", True)
+            finally:
+                following.send_signal(signal.SIGINT)
+                following.wait(10)
+    finally:
+        assert up.stop(signal.SIGINT) == 0
