@@ -1,6 +1,6 @@
 """``spotcore clients``: tenants, their tokens, and what the operator alone may do to them."""
 
-from typing import Any, Final
+from typing import Final
 
 import click
 
@@ -115,7 +115,7 @@ def delete(remote: Remote, client: str, yes: bool) -> None:
     remote.screen.done(data, message or f"Client {client} deleted")
 
 
-_DIRECT: Final[tuple[Any, ...]] = (
+_DIRECT: Final[tuple[click.Command, ...]] = (
     client_upkeep.suspend,
     client_upkeep.resume,
     client_upkeep.limits,
