@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
@@ -21,39 +20,48 @@ DECISION_SECONDS: Final = 10.0  # the round itself decides who is due (Z34)
 
 
 class Ticker:
-    """A thread that asks once a second what is due. Correctness does not depend on it being punctual (JB-5)."""
+    """Two threads: one asks once a second what is due, the other when to decide. So an engine that takes its time holds
+    up no deadline (4.6). Correctness does not depend on either being punctual (JB-5)."""
 
     def __init__(
-        self, plane: ControlPlane, clock: Clock, board: JobBoard, *, tick_seconds: float = TICK_SECONDS
+        self,
+        plane: ControlPlane,
+        clock: Clock,
+        board: JobBoard,
+        *,
+        tick_seconds: float = TICK_SECONDS,
+        decision_seconds: float = DECISION_SECONDS,
     ) -> None:
         self._plane = plane
         self._clock = clock
         self._board = board
-        self._tick_seconds = tick_seconds
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="ticker", daemon=True)
+        self._jobs = {UPKEEP: (tick_seconds, self._tick), ROUND: (decision_seconds, self._decide)}
+        self._threads = [
+            threading.Thread(target=self._every, args=(name,), name=name.replace(" ", "-"), daemon=True)
+            for name in self._jobs
+        ]
 
     def start(self) -> None:
         """Begin ticking."""
-        self._board.announce(UPKEEP, timedelta(seconds=self._tick_seconds))
-        self._board.announce(ROUND, timedelta(seconds=DECISION_SECONDS))
+        for name, (seconds, _) in self._jobs.items():
+            self._board.announce(name, timedelta(seconds=seconds))
         self._board.running = True
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
-        """Finish the tick at hand and end."""
+        """Finish what is at hand and end; an engine at work is waited for ten seconds at most."""
         self._stopping.set()
         self._board.running = False
-        if self._thread.is_alive():
-            self._thread.join(timeout=10)
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(timeout=10)
 
-    def _run(self) -> None:
-        next_round = time.monotonic() + DECISION_SECONDS
-        while not self._stopping.wait(self._tick_seconds):
-            self._once(UPKEEP, self._tick)
-            if time.monotonic() >= next_round:
-                next_round = time.monotonic() + DECISION_SECONDS
-                self._once(ROUND, self._plane.decisions.round)
+    def _every(self, name: str) -> None:
+        seconds, job = self._jobs[name]
+        while not self._stopping.wait(seconds):
+            self._once(name, job)
 
     def _once(self, name: str, job: Callable[[], object]) -> None:
         failed = True
@@ -70,3 +78,6 @@ class Ticker:
         result = self._plane.upkeep.tick()
         for agent_id, reason in result.failed:
             log.error("agent_stuck", extra={"agent_id": agent_id, "reason": reason})
+
+    def _decide(self) -> None:
+        self._plane.decisions.round()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from spotadapters.engine.runner import EngineRunner
 from spotadapters.files.blobs import FileBlobs
 from spotadapters.http.application import Parts
 from spotadapters.http.lanes import PULSE_THREADS, Lanes
@@ -27,7 +28,7 @@ from spotadapters.system.jobs import JobBoard
 from spotapp.settings import Settings
 from spotapp.ticker import TICK_SECONDS, Ticker
 from spotcore.control_plane import ControlPlane, control_plane
-from spotcore.ports.world import Clock
+from spotcore.ports.world import Clock, Engine
 from spotcore.service.models import Library
 
 
@@ -83,9 +84,15 @@ def _metrics(connections: Connections, hub: Hub) -> Metrics:
 
 @contextmanager
 def open_wiring(
-    settings: Settings, database_url: str, *, clock: Clock | None = None, tick_seconds: float = TICK_SECONDS
+    settings: Settings,
+    database_url: str,
+    *,
+    clock: Clock | None = None,
+    tick_seconds: float = TICK_SECONDS,
+    engine: Engine | None = None,
 ) -> Iterator[Wiring]:
-    """Everything on an open pair of pools; closed in order at the end. ``clock`` is the machine's unless given."""
+    """Everything on an open pair of pools; closed in order at the end. ``clock`` is the machine's unless given; without
+    an ``engine`` the built-in rules decide (Z35)."""
     clock = clock or SystemClock()
     identity = SecureIdentity(seal_key(settings))
     hub, board = Hub(), JobBoard()
@@ -98,7 +105,10 @@ def open_wiring(
         blobs = FileBlobs(settings.data_dir / "models")
         blobs.clear_incoming()
         library = Library(blobs=blobs, validator=ProcessValidator(), uploads=settings.uploads)
-        plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity, library=library)
+        advisor = EngineRunner(engine, clock) if engine is not None else None
+        plane = control_plane(
+            transactions=storage.transactions, clock=clock, identity=identity, advisor=advisor, library=library
+        )
 
         def look_again() -> None:
             hub.wake_all()
@@ -126,7 +136,12 @@ def open_wiring(
                     lanes=lanes,
                     hub=hub,
                     live=live,
-                    server=Server(version=package_version(), metrics=_metrics(connections, hub), jobs=board),
+                    server=Server(
+                        version=package_version(),
+                        engine_loaded=engine is not None,
+                        metrics=_metrics(connections, hub),
+                        jobs=board,
+                    ),
                     dashboard=settings.dashboard_dir,
                 ),
             )

@@ -83,7 +83,7 @@ def _heartbeat_loss(value: Any) -> str | None:
 def _texts(limit: int, each: Callable[[str], object]) -> Callable[[Any], str | None]:
     def problem(value: Any) -> str | None:
         if not isinstance(value, list | tuple) or not all(
-            isinstance(item, str) and 0 < len(item) <= 128 for item in value
+            isinstance(item, str) and item.strip() and len(item) <= 128 for item in value
         ):
             return "use a list of texts of at most 128 characters"
         if len(value) > limit:

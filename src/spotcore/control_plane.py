@@ -3,7 +3,7 @@
 from attrs import frozen
 
 from spotcore.ports.storage import Transactions
-from spotcore.ports.world import Clock, Engine, Identity
+from spotcore.ports.world import Advisor, Clock, Identity
 from spotcore.service.agents import Agents
 from spotcore.service.alerts import Alerts
 from spotcore.service.clients import Clients
@@ -42,10 +42,10 @@ def control_plane(
     transactions: Transactions,
     clock: Clock,
     identity: Identity,
-    engine: Engine | None = None,
+    advisor: Advisor | None = None,
     library: Library | None = None,
 ) -> ControlPlane:
-    """A control plane over the given collaborators; without an ``engine`` the built-in rules decide (Z35), without a
+    """A control plane over the given collaborators; without an ``advisor`` the built-in rules decide (Z35), without a
     ``library`` no models come in."""
     kernel = Kernel(transactions=transactions, clock=clock, identity=identity)
     return ControlPlane(
@@ -55,7 +55,7 @@ def control_plane(
         replicas=Replicas(kernel),
         emergencies=Emergency(kernel),
         commands=Commands(kernel),
-        decisions=Decisions(kernel, engine),
+        decisions=Decisions(kernel, advisor),
         prices=Prices(kernel),
         alerts=Alerts(kernel),
         notices=Notices(kernel),

@@ -324,7 +324,6 @@ CATALOGUE: Final[Mapping[EventKind, EventSpec]] = {
         audit=_C,
         notify=_C,
         dedupe=("instance_id",),
-        window=timedelta(minutes=15),
         text="A report says that {machine}, the primary of {logical_agent_id}, has ended",
     ),
     _K.ZOMBIE_REMINDER: EventSpec(
@@ -358,7 +357,7 @@ CATALOGUE: Final[Mapping[EventKind, EventSpec]] = {
     _K.EMERGENCY_REPLICA_CREATED: EventSpec(
         audit=_C,
         notify=_W,
-        dedupe=("incident_id", "replica_id"),
+        dedupe=("incident_id",),
         frame="EMERGENCY_EVENT",
         text="A replacement for {logical_agent_id} is being launched in {target}",
     ),

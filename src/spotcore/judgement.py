@@ -45,6 +45,9 @@ class Advice:
     engine_version: str
     source: str  # engine | fallback
     rejected: EventKind | None = None  # why the engine's own word was not used
+    refused_engine: str | None = None  # name and version of the engine whose word that was
+    threshold: Decimal = CONFIDENCE_THRESHOLD  # of the engine, for the guard LOW_CONFIDENCE
+    circuit_opened: bool = False  # the engine is left alone from now on
 
 
 def fallback(snapshot: Snapshot, *, rejected: EventKind | None = None, reason: str | None = None) -> Advice:
@@ -63,22 +66,39 @@ def judge_output(
     snapshot: Snapshot,
     engine: Named,
     *,
-    elapsed: timedelta = timedelta(0),
     threshold: Decimal = CONFIDENCE_THRESHOLD,
 ) -> Advice:
     """The engine's proposal if every part of it is sound, else the rules'.
 
-    ``output`` may be anything at all, an exception too.
+    ``output`` may be anything at all: an exception stands for an engine that raised, a ``TimeoutError`` for one that
+    said nothing within ``DEADLINE``.
     """
-    if isinstance(output, TimeoutError) or elapsed > DEADLINE:
-        return fallback(snapshot, rejected=EventKind.MODEL_TIMEOUT)
-    if isinstance(output, BaseException):
-        return fallback(snapshot, rejected=EventKind.MODEL_ERROR)
-    if not isinstance(output, Proposal) or not _sound(output, snapshot):
-        return fallback(snapshot, rejected=EventKind.MODEL_OUTPUT_REJECTED)
+    rejected = _rejection(output, snapshot)
+    if rejected is not None or not isinstance(output, Proposal):
+        refused = fallback(snapshot, rejected=rejected)
+        return evolve(refused, refused_engine=f"{engine.name} {engine.version}")
     if output.action is not Action.STAY and output.confidence < threshold:
         output = evolve(output, action=Action.STAY, target_pool_id=None, reason="low_confidence")
-    return Advice(proposal=output, engine=engine.name, engine_version=engine.version, source="engine")
+    return Advice(
+        proposal=output, engine=engine.name, engine_version=engine.version, source="engine", threshold=threshold
+    )
+
+
+def _rejection(output: object, snapshot: Snapshot) -> EventKind | None:
+    if isinstance(output, TimeoutError):
+        return EventKind.MODEL_TIMEOUT
+    if isinstance(output, BaseException):
+        return EventKind.MODEL_ERROR
+    if not isinstance(output, Proposal) or not _bears_a_look(output, snapshot):
+        return EventKind.MODEL_OUTPUT_REJECTED
+    return None
+
+
+def _bears_a_look(proposal: Proposal, snapshot: Snapshot) -> bool:
+    try:
+        return _sound(proposal, snapshot)
+    except Exception:  # its values are the engine's own objects, and may do anything when they are touched
+        return False
 
 
 def _sound(proposal: Proposal, snapshot: Snapshot) -> bool:
@@ -86,12 +106,19 @@ def _sound(proposal: Proposal, snapshot: Snapshot) -> bool:
         return False
     if not _in_unit(proposal.confidence) or (proposal.risk is not None and not _in_unit(proposal.risk)):
         return False
+    if not isinstance(proposal.scores, Mapping) or not all(map(_is_score, proposal.scores.items())):
+        return False
     wanted = _MODES[proposal.action]
     if wanted is not None and snapshot.current_mode is not wanted:
         return False
     if proposal.action in (Action.SWITCH_POOL, Action.SWITCH_TO_SPOT):
         return proposal.target_pool_id in {one.pool_id for one in snapshot.candidates}
     return proposal.target_pool_id is None
+
+
+def _is_score(entry: tuple[Any, Any]) -> bool:
+    pool_id, value = entry
+    return isinstance(pool_id, str) and isinstance(value, Decimal) and value.is_finite()
 
 
 def _in_unit(value: Any) -> bool:
@@ -117,5 +144,5 @@ class Circuit:
         return Circuit(opened_at=now) if len(recent) >= CIRCUIT_FAILURES else Circuit(failures=recent)
 
     def after_success(self) -> "Circuit":
-        """The circuit after a sound answer: closed."""
-        return Circuit()
+        """The circuit after a sound answer: a probe closes it; else earlier failures still count."""
+        return self if self.opened_at is None else Circuit()

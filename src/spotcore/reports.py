@@ -94,17 +94,22 @@ def _launch(change: Change, command: Command, report: CommandReport) -> None:
 
 
 def launch_failed(change: Change, command: Command, reason: str) -> None:
-    """A launch command ended without a machine: its replica fails (RP-4), or its chain does (SW-9)."""
+    """A launch command ended without a machine: its replica fails (RP-4), or its chain does (SW-9). A chain that nobody
+    fetched, or that was withdrawn, was never tried: it counts for nothing."""
     target = change.aggregate.instances.get(command.target_instance_id) if command.target_instance_id else None
     if target is None or target.status is not InstanceStatus.LAUNCHING:
         return
     replica = change.aggregate.replica_on(target.instance_id)
     if replica is not None and replica.is_live:
         standby.fail(change, replica, ReplicaEnd.LAUNCH_FAILED, reason)
-    elif replica is None and command.makes_primary:
+    elif replica is None and command.makes_primary and _was_tried(change, command):
         switching.failed(change, command, reason)
     else:
         endings.launch_ended(change, target)
+
+
+def _was_tried(change: Change, command: Command) -> bool:
+    return change.aggregate.commands[command.command_id].state is CommandState.FAILED
 
 
 def launched(change: Change, instance: Instance, facts: MachineFacts, command: Command | None) -> Instance:

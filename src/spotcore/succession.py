@@ -71,7 +71,7 @@ def inherit(change: Change, estate: Estate, report: SwitchReport) -> Switch:
         command=estate.command,
         prices=report.prices,
         times=switching.ordered(report.times),
-        downtime_seconds=report.downtime_seconds or switching.downtime(report.times),
+        downtime_seconds=switching.reported_downtime(report),
     )
     modes.apply(change, ConfigChange(wanted=as_values(estate.config)))
     change.set_agent(last_switch_at=change.now)

@@ -229,7 +229,7 @@ def _normal(
         command=command,
         prices=report.prices,
         times=ordered(report.times),
-        downtime_seconds=report.downtime_seconds or downtime(report.times),
+        downtime_seconds=reported_downtime(report),
         unsolicited=command is None,  # SW-7
         reported=True,
     )
@@ -280,14 +280,16 @@ def _duplicate(change: Change, new: Instance, old: Instance | None, report: Swit
     if command is not None:
         dispatch.complete(change, command, {"finished_by": "report"})
     if switch is None:  # an agent's first machine: reported before it ever switched (I14 excepts it)
-        return _note(change, SwitchState.SUPERSEDED, new, report, None, "its machine was primary from the start")
+        noted = _noted(change, SwitchState.SUPERSEDED, report, None)
+        why = "its machine was primary from the start"
+        return noted or _note(change, SwitchState.SUPERSEDED, new, report, None, why)
     if switch.reported:
         return switch
     enriched = evolve(
         switch,
         reported=True,
         times=_merged(switch.times, ordered(report.times)),
-        downtime_seconds=_first(switch.downtime_seconds, report.downtime_seconds, downtime(report.times)),
+        downtime_seconds=_first(switch.downtime_seconds, reported_downtime(report)),
     )
     change.put(enriched)
     change.event(EventKind.SWITCH_ENRICHED, instance=new, switch_id=switch.switch_id)
@@ -304,6 +306,9 @@ def _confirm_old(change: Change, old: Instance) -> None:
 
 def _superseded(change: Change, new: Instance | None, report: SwitchReport, command: Command | None) -> Switch:
     """SW-6: an emergency overtook it; the new machine is a zombie to be ended, unless it stands by already."""
+    noted = _noted(change, SwitchState.SUPERSEDED, report, command)
+    if noted is not None:
+        return noted
     if command is not None:
         dispatch.cancel(change, command, "overtaken")
     machine = new if new is not None else _row(change, report.new)
@@ -316,6 +321,9 @@ def _superseded(change: Change, new: Instance | None, report: SwitchReport, comm
 
 
 def _report_of_failure(change: Change, report: SwitchReport, command: Command | None) -> Switch:
+    noted = _noted(change, SwitchState.FAILED, report, command)
+    if noted is not None:
+        return noted
     if command is not None:
         dispatch.fail(change, command, report.error_message or "the agent reported a failure")
         machine = bound_machine(change, command)
@@ -327,6 +335,19 @@ def _report_of_failure(change: Change, report: SwitchReport, command: Command | 
     return switch
 
 
+def _noted(change: Change, state: SwitchState, report: SwitchReport, command: Command | None) -> Switch | None:
+    """The record of the same report, or of the same failed command, when it came before (ID-6). A report that still
+    answers an open command is a new one, whatever machine it names."""
+    if command is not None:
+        return None
+    for row in change.aggregate.switches.values():
+        same_command = report.command_id is not None and row.command_id == report.command_id
+        same_report = row.reported and row.new_cloud_id == report.new.cloud_id
+        if row.state is state and (same_command or same_report):
+            return row
+    return None
+
+
 def _note(
     change: Change,
     state: SwitchState,
@@ -335,10 +356,7 @@ def _note(
     command: Command | None,
     reason: str | None,
 ) -> Switch:
-    """A record of a report that moved no role; the same report again finds it (ID-6)."""
-    for row in change.aggregate.switches.values():
-        if row.state is state and row.new_cloud_id == report.new.cloud_id and row.reported:
-            return row
+    """A record of a report that moved no role."""
     old = change.aggregate.machine(report.old.cloud_id)
     switch = Switch(
         switch_id=SwitchId(change.new_id()),
@@ -363,7 +381,12 @@ def _note(
     return switch
 
 
-def downtime(times: SwitchTimes) -> Decimal | None:
+def reported_downtime(report: SwitchReport) -> Decimal | None:
+    """What the report says, else what its times say (SW-1)."""
+    return _first(report.downtime_seconds, _downtime(report.times))
+
+
+def _downtime(times: SwitchTimes) -> Decimal | None:
     """Ready to traffic moved, when both are known and in order; else None (SW-1)."""
     if times.traffic_switched_at is None or times.ready_at is None:
         return None
@@ -385,10 +408,13 @@ def ordered(times: SwitchTimes) -> SwitchTimes:
 
 
 def _merged(known: SwitchTimes, reported: SwitchTimes) -> SwitchTimes:
-    """Unknown times filled, known ones kept (SW-5)."""
-    names = ("initiated_at", "image_created_at", "launched_at", "ready_at", "traffic_switched_at", "old_ended_at")
-    filled: dict[str, datetime | None] = {name: _first(getattr(known, name), getattr(reported, name)) for name in names}
-    return ordered(SwitchTimes(**filled))
+    """Unknown times filled where SW-3's order allows it; known ones are kept (SW-5)."""
+    merged = known
+    for name in ("initiated_at", "image_created_at", "launched_at", "ready_at", "traffic_switched_at", "old_ended_at"):
+        if getattr(merged, name) is None:
+            filled = evolve(merged, **{name: getattr(reported, name)})
+            merged = filled if ordered(filled) == filled else merged
+    return merged
 
 
 def _first(*values: T | None) -> T | None:

@@ -7,7 +7,7 @@ from spotcore import guards
 from spotcore.aggregate import Aggregate
 from spotcore.decisions import Action, Decision, Snapshot, price_of, target_of
 from spotcore.guards import Guard, Purpose, Target
-from spotcore.judgement import CONFIDENCE_THRESHOLD, Advice
+from spotcore.judgement import Advice
 from spotcore.market import Market
 
 
@@ -23,7 +23,7 @@ def decide(aggregate: Aggregate, market: Market, snapshot: Snapshot, advice: Adv
     failing: tuple[Guard, ...] = ()
     if moves:
         failing = guards.failing(aggregate, market, Target(mode=mode, pool_id=pool_id), Purpose.AUTO, now)
-        if advice.source == "engine" and proposal.confidence < CONFIDENCE_THRESHOLD:
+        if advice.source == "engine" and proposal.confidence < advice.threshold:
             failing = (*failing, Guard.LOW_CONFIDENCE)
     return Decision(
         snapshot=snapshot,

@@ -97,7 +97,7 @@ def _joined(call: Call, uow: UnitOfWork, identity: Identity) -> Call:
         transactions=join,
         clock=call.clock,
         identity=identity,
-        engine=call.plane.decisions.engine,
+        advisor=call.plane.decisions.advisor,
         library=call.plane.models.library,
     )
     return evolve(call, plane=plane, transactions=join, apart=uow.savepoint)

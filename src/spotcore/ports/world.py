@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Protocol
 
 from spotcore.decisions import Proposal, Snapshot
+from spotcore.judgement import Advice
 
 
 class Clock(Protocol):
@@ -44,3 +45,9 @@ class Engine(Protocol):
     @property
     def version(self) -> str: ...
     def propose(self, snapshot: Snapshot) -> Proposal: ...
+
+
+class Advisor(Protocol):
+    """Asks an engine and never fails itself: within the deadline there is advice, the rules' at worst (4.6)."""
+
+    def advise(self, snapshot: Snapshot) -> Advice: ...

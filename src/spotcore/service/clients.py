@@ -10,7 +10,7 @@ from spotcore import clients, modes, retirement, upkeep
 from spotcore.agents import Life
 from spotcore.change import Change
 from spotcore.clients import Client, ClientStatus, Defaults
-from spotcore.commands import Origin
+from spotcore.commands import CommandState, Origin
 from spotcore.config import ConfigChange
 from spotcore.dispatch import WINDING_DOWN, cancel
 from spotcore.errors import NotFound, ValidationFailed
@@ -225,6 +225,8 @@ class Clients:
 
 
 def _cancel_planned(change: Change) -> None:
+    """What no agent has fetched yet; what is being done finishes (CL-5)."""
     for command in change.aggregate.open_commands:
-        if command.origin is not Origin.EMERGENCY and command.kind not in WINDING_DOWN:
+        planned = command.origin is not Origin.EMERGENCY and command.kind not in WINDING_DOWN
+        if planned and command.state is CommandState.PENDING:
             cancel(change, command, "the client was suspended")

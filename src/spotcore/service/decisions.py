@@ -12,13 +12,14 @@ from spotcore.change import Change
 from spotcore.commands import Origin
 from spotcore.decisions import Decision, DecisionRecord
 from spotcore.errors import AgentDisabled, AutoSwitchDisabled, NotFound, SpotError, StateConflict
+from spotcore.events import CATALOGUE, Event, EventKind
 from spotcore.guards import Purpose
 from spotcore.ids import AgentId, ClientId
 from spotcore.judgement import Advice
 from spotcore.liveness import observe
 from spotcore.market import Market
 from spotcore.ports.storage import UnitOfWork
-from spotcore.ports.world import Engine
+from spotcore.ports.world import Advisor
 from spotcore.service.kernel import Caller, Kernel, require_live
 from spotcore.service.machines import SwitchOrder, SwitchRequest, order_switch
 from spotcore.service.prices import Prices, PriceSheet
@@ -43,16 +44,20 @@ class Decisions:
     """Recommendations, and switches that follow from them."""
 
     kernel: Kernel
-    engine: Engine | None = None
+    advisor: Advisor | None = None
 
     def recommend(self, caller: Caller, agent_id: AgentId) -> Recommendation:
-        """E60: what would be decided now; nothing is stored, nothing queued. Raises ``NotFound``."""
+        """E60: what would be decided now; no decision is stored, nothing queued. Raises ``NotFound``."""
         with self.kernel.transactions() as uow:
             aggregate = uow.agents.get(caller.client_id, agent_id)
             require_live(aggregate)
             now = self.kernel.clock.now()
             market = self.kernel.market(uow, aggregate, now)
-        return Recommendation(decision=self._decide(aggregate, market, now), aggregate=aggregate, market=market)
+        decision, advice = self._decide(aggregate, market, now)
+        if advice.rejected is not None:
+            with self.kernel.transactions() as uow:
+                self._audit(uow, aggregate, advice, now)
+        return Recommendation(decision=decision, aggregate=aggregate, market=market)
 
     def decide(
         self, caller: Caller, agent_id: AgentId, sheet: PriceSheet | None = None, *, trigger: str = "agent"
@@ -67,9 +72,10 @@ class Decisions:
             aggregate = uow.agents.get(caller.client_id, agent_id)
             now = self.kernel.clock.now()
             market = self.kernel.market(uow, aggregate, now)
-        decision = self._decide(aggregate, market, now)  # no lock is held while an engine thinks
+        decision, advice = self._decide(aggregate, market, now)  # no lock is held while an engine thinks
         evidence = sheet.evidence if sheet is not None else ()
         with self.kernel.transactions() as uow:
+            self._audit(uow, aggregate, advice, now)
             order, refusal = self._carry_out(uow, caller, agent_id, decision, evidence)
             command = order.command if order is not None else None
             uow.decisions.add(
@@ -138,20 +144,35 @@ class Decisions:
             return False  # gone, or busy: the next round sees
         return True
 
-    def _decide(self, aggregate: Aggregate, market: Market, now: datetime) -> Decision:
-        snapshot = candidates.snapshot(aggregate, market, now)
-        advice = self._advice(snapshot)
-        return verdict.decide(aggregate, market, snapshot, advice, now)
-
-    def _advice(self, snapshot: decisions.Snapshot) -> Advice:
+    def _decide(self, aggregate: Aggregate, market: Market, now: datetime) -> tuple[Decision, Advice]:
         """The engine's word when there is one and it makes sense, else the rules' (4.6, Z35)."""
-        if self.engine is None:
-            return judgement.fallback(snapshot, reason="no_model")
-        try:
-            proposal: object = self.engine.propose(snapshot)
-        except Exception as failure:  # an engine may raise anything; it must never stop a decision
-            proposal = failure
-        return judgement.judge_output(proposal, snapshot, self.engine)
+        snapshot = candidates.snapshot(aggregate, market, now)
+        if self.advisor is None:
+            advice = judgement.fallback(snapshot, reason="no_model")
+        else:
+            advice = self.advisor.advise(snapshot)
+        return verdict.decide(aggregate, market, snapshot, advice, now), advice
+
+    def _audit(self, uow: UnitOfWork, aggregate: Aggregate, advice: Advice, now: datetime) -> None:
+        """What went wrong with an engine (4.6): by its kind alone, never its own words (NT-3)."""
+        opened = EventKind.MODEL_CIRCUIT_OPENED if advice.circuit_opened else None
+        kinds = [kind for kind in (advice.rejected, opened) if kind is not None]
+        if not kinds:
+            return
+        uow.audit.add(
+            [
+                Event(
+                    event_id=self.kernel.identity.new_id(),
+                    kind=kind,
+                    at=now,
+                    client_id=aggregate.client.client_id,
+                    agent_id=aggregate.agent.agent_id,
+                    level=CATALOGUE[kind].audit,
+                    facts={"engine": advice.refused_engine},
+                )
+                for kind in kinds
+            ]
+        )
 
 
 def _origin(change: Change, decision: Decision) -> Origin:
