@@ -299,6 +299,8 @@ def test_z23_a_report_that_names_no_machine_counts_as_the_primarys_and_without_a
         ("0.3", "0.1", "0.3", False),
         ("0.3", "0.1", "0.297030", False),
         ("0.3", "0.1", "0.29", True),
+        ("0.303", "0.101", "0.3", False),  # 1 % exactly
+        ("0.303001", "0.101", "0.3", True),
         ("0.096", "0.03", None, False),
         ("0.096", None, None, False),
     ],

@@ -268,6 +268,16 @@ def test_id6_a_report_of_failure_that_repeats_itself_neither_counts_nor_restarts
     assert told(outcome, EventKind.SWITCH_FAILED) == []
 
 
+def test_id6_a_failure_of_another_switch_is_another_failure_even_when_it_names_the_same_machine() -> None:
+    first, _, _ = judged(a_running_switch(), a_report(success=False, command_id="k"))
+    second = executing(a_switch_command(name="k2"), later(120))
+    again = evolve(first, commands={**first.commands, second.command_id: second})
+    after, switch, outcome = judged(again, a_report(success=False, command_id="k2"), at=180)
+    assert (len(after.switches), switch.command_id) == (2, "k2")
+    assert after.agent.last_switch_at == later(180)
+    assert len(told(outcome, EventKind.SWITCH_FAILED)) == 1
+
+
 def test_sw9_a_failure_told_by_result_and_again_by_report_is_one_failure() -> None:
     told_first = CommandReport(command="k", success=False, message="no capacity")
     failed = decided(a_running_switch(), lambda change: command_result(change, told_first), later(30)).after
