@@ -4,42 +4,45 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
-import psycopg
 from rich.console import Console
 
-from spotadapters.embedded import EmbeddedError, EmbeddedStack
-from spotadapters.postgres.migrate import MigrationError, migrate
+from spotadapters.postgres.migrate import migrate
 from spotadapters.system.logs import configure_logs
 from spotapp.admin_token import ensure_admin_token, rotate_admin_token
 from spotapp.checks import Finding, examine
+from spotapp.commands.agents import agents
+from spotapp.commands.clients import clients
+from spotapp.commands.completion import completion
+from spotapp.commands.database import own_database, quiet_wiring
+from spotapp.commands.events import events
+from spotapp.commands.incidents import incidents
+from spotapp.commands.instances import instances, switch
+from spotapp.commands.models import models
+from spotapp.commands.notifications import notifications
+from spotapp.commands.options import data_dir_option
+from spotapp.commands.overview import health, jobs, pools, stats
+from spotapp.commands.replicas import replicas
+from spotapp.commands.savings import export, savings
+from spotapp.failures import console, one_line_failures
 from spotapp.settings import Settings, SettingsError, load_settings
-from spotapp.web import AddressInUse, bound_socket, run
-from spotapp.wiring import Wiring, open_wiring, package_version
-from spotcore.errors import SpotError
+from spotapp.web import bound_socket, run
+from spotapp.wiring import open_wiring, package_version
 
-KNOWN_FAILURES = (SettingsError, EmbeddedError, MigrationError, AddressInUse, SpotError, psycopg.Error)
-console = Console(stderr=True, highlight=False)
+ALIASES: Final = {"model": "models"}  # E65 promises: spotcore model activate
 
 
-@contextmanager
-def one_line_failures(debug: bool) -> Iterator[None]:
-    """Expected failures become one line and exit status 1; ``--debug`` shows the whole trace."""
-    try:
-        yield
-    except KNOWN_FAILURES as failure:
-        if debug:
-            raise
-        console.print(f"[red]spotcore:[/red] {failure}", markup=True, soft_wrap=True)
-        sys.exit(1)
+class Commands(click.Group):
+    """The group of all commands; knows a few second names."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return super().get_command(ctx, ALIASES.get(cmd_name, cmd_name))
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_version(), prog_name="spotcore")
 @click.option("--debug", is_flag=True, help="Show a full trace when something fails.")
 @click.pass_context
@@ -52,17 +55,10 @@ def _options(command: Any) -> Any:
     for option in (
         click.option("--host", help="Address to listen on.  [default: 127.0.0.1]"),
         click.option("--port", type=click.IntRange(1, 65_535), help="Port to listen on.  [default: 5000]"),
-        _data_dir_option,
+        data_dir_option,
     ):
         command = option(command)
     return command
-
-
-_data_dir_option = click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    help="Folder for everything that is kept.  [default: /var/lib/spotcore for root, else your data folder]",
-)
 
 
 @main.command()
@@ -80,24 +76,13 @@ def up(debug: bool, host: str | None, port: int | None, data_dir: Path | None) -
         settings = load_settings(os.environ, host=host, port=port, data_dir=data_dir)
         configure_logs(settings.log_level)
         listening = bound_socket(settings)
-        with contextlib.closing(listening), _database(settings) as database_url:
+        with contextlib.closing(listening), own_database(settings) as database_url:
             for name in migrate(database_url):
                 console.print(f"  schema: applied {name}")
             with open_wiring(settings, database_url) as wiring:
                 _show_token(ensure_admin_token(wiring))
                 run(wiring, listening, lambda: _ready(settings))
     console.print("spotcore stopped")
-
-
-@contextmanager
-def _database(settings: Settings) -> Iterator[str]:
-    """The database of the settings, or the embedded one."""
-    if settings.database_url is not None and settings.redis_url is not None:
-        yield settings.database_url
-        return
-    console.print(f"  data in {settings.data_dir}")
-    with EmbeddedStack(settings.data_dir, on_event=lambda text: console.print(f"  {text}")) as stack:
-        yield settings.database_url or stack.database_url
 
 
 def _ready(settings: Settings) -> None:
@@ -151,7 +136,7 @@ def migrate_command(debug: bool) -> None:
 
 
 @main.command()
-@_data_dir_option
+@data_dir_option
 @click.pass_obj
 def token(debug: bool, data_dir: Path | None) -> None:
     """Replace the admin token and show the new one once. The server must not be running on the same data folder.
@@ -162,15 +147,8 @@ def token(debug: bool, data_dir: Path | None) -> None:
     """
     with one_line_failures(debug):
         settings = load_settings(os.environ, data_dir=data_dir)
-        with _database(settings) as database_url, _quiet_wiring(settings, database_url) as wiring:
+        with own_database(settings) as database_url, quiet_wiring(settings, database_url) as wiring:
             click.echo(rotate_admin_token(wiring))
-
-
-@contextmanager
-def _quiet_wiring(settings: Settings, database_url: str) -> Iterator[Wiring]:
-    migrate(database_url)
-    with open_wiring(settings, database_url) as wiring:
-        yield wiring
 
 
 @main.command()
@@ -202,6 +180,12 @@ def _print_findings(findings: list[Finding], output: str) -> None:
         if one.fix:
             Console(highlight=False).print(f"       → {one.fix}")
 
+
+for command in (
+    agents, clients, completion, events, export, health, incidents, instances, jobs, models, notifications, pools,
+    replicas, savings, stats, switch,
+):  # fmt: skip
+    main.add_command(command)
 
 if __name__ == "__main__":
     main()

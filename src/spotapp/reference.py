@@ -12,6 +12,8 @@ from spotadapters.http.auth import Needs
 from spotadapters.http.errors import STATUS
 from spotadapters.http.reference import SECTIONS, TITLES
 from spotadapters.http.routing import Endpoint
+from spotapp.cli import main
+from spotapp.commands.reference import page
 from spotapp.settings import ABOUT, VARIABLES, Settings
 from spotcore import errors
 from spotcore.errors import SpotError
@@ -86,7 +88,17 @@ def settings() -> str:
     return MADE + "\n".join(lines) + "\n"
 
 
-PAGES: Final[Mapping[str, Callable[[], str]]] = {"api.md": api, "errors.md": error_codes, "settings.md": settings}
+def commands() -> str:
+    """Every command with its usage, example and options."""
+    return MADE + page(main)
+
+
+PAGES: Final[Mapping[str, Callable[[], str]]] = {
+    "api.md": api,
+    "cli.md": commands,
+    "errors.md": error_codes,
+    "settings.md": settings,
+}
 
 
 def write(folder: Path) -> None:

@@ -4,10 +4,11 @@ import re
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from attrs import evolve, frozen
 
+from spotcore.config import LIMITS
 from spotcore.errors import StateConflict, ValidationFailed
 from spotcore.ids import ClientId
 
@@ -61,6 +62,59 @@ def moved(client: Client, status: ClientStatus, now: datetime) -> Client:
     if (client.status, status) not in TRANSITIONS:
         raise StateConflict(f"a {client.status} client cannot become {status}")
     return evolve(client, status=status, deleted_at=now if status is ClientStatus.DELETED else None)
+
+
+@frozen(kw_only=True)
+class Defaults:
+    """New-agent settings somebody wants (CL-7); None leaves one as it is."""
+
+    auto_switch: bool | None = None
+    auto_terminate: bool | None = None
+    terminate_wait_seconds: int | None = None
+
+
+def limited(client: Client, max_agents: int | None, max_instances: int | None) -> Client:
+    """The client under these limits, None lifting one (CL-4). Raises ``ValidationFailed`` for a negative one."""
+    given = {"max_agents": max_agents, "max_instances": max_instances}
+    wrong = {name: ["use 0 or more"] for name, limit in given.items() if limit is not None and limit < 0}
+    if wrong:
+        raise ValidationFailed("a limit is a count", **wrong)
+    return evolve(client, max_agents=max_agents, max_instances=max_instances)
+
+
+def with_defaults(client: Client, wanted: Defaults) -> Client:
+    """The client whose future agents start so (CV-9). Raises ``ValidationFailed`` as an agent's settings do."""
+    wait = wanted.terminate_wait_seconds
+    problem = LIMITS["terminate_wait_seconds"](wait) if wait is not None else None
+    if problem is not None:
+        raise ValidationFailed("settings out of range; nothing was changed", terminate_wait_seconds=[problem])
+    return evolve(
+        client,
+        default_auto_switch=client.default_auto_switch if wanted.auto_switch is None else wanted.auto_switch,
+        default_auto_terminate=(
+            client.default_auto_terminate if wanted.auto_terminate is None else wanted.auto_terminate
+        ),
+        default_terminate_wait_seconds=client.default_terminate_wait_seconds if wait is None else wait,
+    )
+
+
+def agent_settings(client: Client) -> dict[str, Any]:
+    """The client's defaults as settings of an agent."""
+    return {
+        "auto_switch_enabled": client.default_auto_switch,
+        "auto_terminate_enabled": client.default_auto_terminate,
+        "terminate_wait_seconds": client.default_terminate_wait_seconds,
+    }
+
+
+def require_purgeable(client: Client, typed_name: str, agents_left: int) -> None:
+    """CL-6: the name is typed exactly, the client is deleted, and no agent of it still winds down."""
+    if typed_name != client.name:
+        raise ValidationFailed("that is not the client's name; nothing was purged", name=["type the name exactly"])
+    if client.status is not ClientStatus.DELETED:
+        raise StateConflict(f"a client is deleted before it is purged; this one is {client.status}")
+    if agents_left:
+        raise StateConflict(f"{agents_left} agents are still winding down; purge when they are gone (at most a day)")
 
 
 def valid_name(name: str) -> str:

@@ -42,6 +42,9 @@ class EventKind(StrEnum):
     CLIENT_DELETED = "client_deleted"
     CLIENT_SUSPENDED = "client_suspended"
     CLIENT_RESUMED = "client_resumed"
+    CLIENT_LIMITED = "client_limited"
+    CLIENT_DEFAULTS_CHANGED = "client_defaults_changed"
+    CLIENT_PURGED = "client_purged"
     TOKEN_REGENERATED = "token_regenerated"
     TOKEN_VIEWED = "token_viewed"
     AUTH_FAILED = "auth_failed"
@@ -189,6 +192,9 @@ CATALOGUE: Final[Mapping[EventKind, EventSpec]] = {
     _K.CLIENT_DELETED: EventSpec(audit=_W, ends_access=True),
     _K.CLIENT_SUSPENDED: EventSpec(audit=_W, ends_access=True),
     _K.CLIENT_RESUMED: EventSpec(audit=_I),
+    _K.CLIENT_LIMITED: EventSpec(audit=_I),
+    _K.CLIENT_DEFAULTS_CHANGED: EventSpec(audit=_I),
+    _K.CLIENT_PURGED: EventSpec(audit=_W),
     _K.TOKEN_REGENERATED: EventSpec(
         audit=_W,
         notify=_W,

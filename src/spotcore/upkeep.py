@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from spotcore import dispatch, emergencies, endings, liveness, manual_mode, reports, retirement, standby
+from spotcore import dispatch, emergencies, endings, liveness, manual_mode, reports, retirement, standby, switching
 from spotcore.agents import CONFIG_LAG, RETIREMENT_LIMIT, Life, Link
 from spotcore.aggregate import Aggregate
 from spotcore.change import Change, Outcome
@@ -68,6 +68,7 @@ def settle(change: Change) -> None:
     """Consequences, in the same transaction as their cause (GR-1): failover, manual mode, endings, retirement."""
     for _ in range(MAX_ROUNDS):
         before = change.aggregate
+        _record_unanswered_switches(change)
         _fail_ended_launches(change)
         emergencies.pursue(change)
         manual_mode.reconcile(change)
@@ -77,6 +78,15 @@ def settle(change: Change) -> None:
         retirement.finish(change)
         if change.aggregate is before:
             return
+
+
+def _record_unanswered_switches(change: Change) -> None:
+    """A switch that was fetched and never answered has failed like any other: recorded, and counted (SW-9)."""
+    known = {switch.command_id for switch in change.aggregate.switches.values()}
+    for command in change.aggregate.commands.values():
+        unanswered = command.state is CommandState.FAILED and command.finished_at == change.now
+        if command.kind is CommandKind.SWITCH and unanswered and command.command_id not in known:
+            switching.failed(change, command, command.failure_reason or "undeliverable")
 
 
 def _fail_ended_launches(change: Change) -> None:

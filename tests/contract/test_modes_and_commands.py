@@ -598,3 +598,22 @@ def test_mr2_the_next_replica_follows_the_new_primary(world: World) -> None:
     live = world.aggregate(ready.agent_id).live_replica
     assert live is not None
     assert live.pool_id != f"{TYPE}.us-east-1b"  # where the new primary runs
+
+
+def test_a_switch_that_was_fetched_and_never_answered_is_recorded_as_failed_and_counts_sw9(world: World) -> None:
+    agent_id = world.register("web", "i-0a").agent_id
+    world.beat(agent_id, "i-0a")
+    world.report_prices(agent_id, {"us-east-1a": "0.05", "us-east-1b": "0.03"})
+    world.switch(agent_id)
+    assert world.fetch(agent_id)
+    for _ in range(12):
+        world.tick(120)
+        world.beat(agent_id, "i-0a")
+    aggregate = world.aggregate(agent_id)
+    assert not aggregate.open_commands
+    (failed,) = aggregate.switches.values()
+    assert (failed.state.value, failed.reason) == ("failed", "undeliverable")
+    assert aggregate.agent.last_switch_at == failed.recorded_at
+    assert world.primary(agent_id) == "i-0a"
+    world.tick(3_600)
+    assert len(world.aggregate(agent_id).switches) == 1

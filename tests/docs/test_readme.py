@@ -12,10 +12,23 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_the_embedding_example_runs_and_prints_what_the_readme_says() -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.S)
-    done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, timeout=60, check=True)
     (promised,) = re.findall(r"prints `(\w+)`", README)
-    assert done.stdout.strip() == promised
+    assert printed_by("control_plane(") == promised
+
+
+def test_the_simulation_example_runs_and_loses_nobody() -> None:
+    said = re.fullmatch(r"(\d+) notices, (\d+) lost, (\d+) invariants broken", printed_by("spotcore.simulation"))
+    assert said is not None
+    notices, lost, broken = map(int, said.groups())
+    assert notices > 10
+    assert (lost, broken) == (0, 0)
+
+
+def printed_by(word: str) -> str:
+    """What the README's example with that word prints."""
+    (example,) = (one for one in re.findall(r"```python\n(.*?)```", README, re.S) if word in one)
+    done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout.strip()
 
 
 def test_every_make_target_of_the_readme_exists() -> None:

@@ -12,7 +12,6 @@ import psycopg
 import pytest
 
 from spotadapters.embedded import EmbeddedError, EmbeddedStack
-from spotapp.cli import main
 from tests.support.up import TOKEN, Up, free_port
 
 
@@ -130,8 +129,3 @@ def test_the_doctor_names_what_is_wrong_and_how_to_mend_it(folder: Path) -> None
     assert findings["port"]["ok"]
     assert not findings["database"]["ok"]
     assert "SPOTCORE_DATABASE_URL" in findings["database"]["fix"]
-
-
-def test_every_command_has_an_example_in_its_help() -> None:
-    for name, command in main.commands.items():
-        assert "Example" in (command.help or ""), name

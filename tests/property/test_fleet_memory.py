@@ -4,14 +4,13 @@ from hypothesis import settings
 
 from spotadapters.memory import MemoryStorage
 from spotcore.ports.storage import Transactions
-from tests.property.fleet_machine import FleetMachine
-from tests.support.world import FakeClock
+from spotcore.testing import FleetMachine, ManualClock
 
 
 class MemoryFleet(FleetMachine):
     """I1…I14 over any sequence, in memory."""
 
-    def open_storage(self, clock: FakeClock) -> Transactions:
+    def open_storage(self, clock: ManualClock) -> Transactions:
         return MemoryStorage().transactions
 
 

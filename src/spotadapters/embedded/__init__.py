@@ -1,6 +1,7 @@
 """PostgreSQL and Valkey from wheels, run as our own children (docs/decisions/0002)."""
 
 from spotadapters.embedded.errors import EmbeddedError
+from spotadapters.embedded.postgres import running_database_url
 from spotadapters.embedded.stack import EmbeddedStack
 
-__all__ = ["EmbeddedError", "EmbeddedStack"]
+__all__ = ["EmbeddedError", "EmbeddedStack", "running_database_url"]

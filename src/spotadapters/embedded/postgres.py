@@ -17,6 +17,7 @@ from spotadapters.embedded.process import ChildServer, free_port
 DATABASE = "spotcore"
 ROLE = "spotcore"
 MAX_CONNECTIONS = 100
+POSTMASTER_PORT_LINE = 3  # of postmaster.pid, counted from 0
 
 
 class EmbeddedPostgres:
@@ -102,7 +103,7 @@ class EmbeddedPostgres:
             [str(self._programs / "postgres"), "-D", str(self._cluster), *arguments],
             account=self._account,
             log_file=log,
-            stop_signal=signal.SIGINT,
+            stop_signal=signal.SIGINT if self._durable else signal.SIGQUIT,  # nothing to keep: no last checkpoint
             is_ready=self._answers,
             environment=self._environment,
             on_event=self._on_event,
@@ -139,6 +140,20 @@ class EmbeddedPostgres:
             if time.monotonic() > deadline:
                 raise EmbeddedError(f"a PostgreSQL (pid {pid}) still runs on {self._cluster}; stop it first")
             time.sleep(0.05)
+
+
+def running_database_url(data_dir: Path) -> str | None:
+    """Where the database of a stack on this data folder listens now, None when none runs or we may not look."""
+    folder = data_dir.absolute() / "postgres"
+    cluster = folder / "cluster"
+    try:
+        if _postmaster(cluster / "postmaster.pid", cluster) is None:
+            return None
+        port = int((cluster / "postmaster.pid").read_text().splitlines()[POSTMASTER_PORT_LINE])
+        password = (folder / "password").read_text().strip()
+    except (OSError, ValueError, IndexError):
+        return None
+    return f"postgresql://{ROLE}:{password}@127.0.0.1:{port}/{DATABASE}"
 
 
 def _postmaster(pid_file: Path, cluster: Path) -> int | None:

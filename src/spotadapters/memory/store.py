@@ -5,7 +5,7 @@ agents (I10, I13, unique names) are checked here as the database checks them, so
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -98,6 +98,19 @@ class Journal:
         self.tables = tables
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
         self._events = tables.events
+
+    def drop(self, table: dict[Any, Any], keys: Iterable[Any]) -> int:
+        """Remove rows; how many."""
+        doomed = list(keys)
+        for key in doomed:
+            self._undo.append((table, key, table.pop(key)))
+        return len(doomed)
+
+    def drop_events(self, client_id: ClientId) -> int:
+        """Remove a client's audit rows; how many."""
+        before = len(self.tables.events)
+        self.tables.events = tuple(event for event in self.tables.events if event.client_id != client_id)
+        return before - len(self.tables.events)
 
     def put(self, table: dict[Any, Any], key: Any, value: Any) -> None:
         """Set a row."""
@@ -205,6 +218,31 @@ class MemoryClients:
             for row in self._tables.agents.values()
             if row.client.client_id == client_id and row.agent.life is not Life.DELETED
         ]
+
+    def purge(self, client_id: ClientId) -> Mapping[str, int]:
+        tables, drop = self._tables, self._journal.drop
+        tokens = {key for key, row in tables.tokens.items() if row.client_id == client_id}
+        agents = [key for key, row in tables.agents.items() if row.agent.client_id == client_id]
+        messages = {row.notification_id for key, row in tables.notifications.items() if key[0] == client_id}
+        answers = [key for key, row in tables.answers.items() if client_id.encode() in (row.body or b"")]
+        erased = {
+            "sessions": drop(tables.sessions, [k for k, row in tables.sessions.items() if row.token_hash in tokens]),
+            "tokens": drop(tables.tokens, tokens),
+            "decisions": drop(tables.decisions, [key for key in agents if key in tables.decisions]),
+            "agents": drop(tables.agents, agents),
+            "pricing_alerts": drop(tables.alerts, [key for key in tables.alerts if key[0] == client_id]),
+            "notification_reads": drop(
+                tables.reads, [key for key in tables.reads if key[0] == client_id or key[1] in messages]
+            ),
+            "notifications": drop(tables.notifications, [key for key in tables.notifications if key[0] == client_id]),
+            "raw_prices": drop(tables.raw, [k for k, row in tables.raw.items() if row[0].client_id == client_id])
+            + drop(tables.own, [key for key in tables.own if key[0] == client_id]),
+            "idempotency_keys": drop(tables.answers, answers),
+            "audit_events": self._journal.drop_events(client_id),
+            "clients": drop(tables.clients, [client_id]),
+        }
+        drop(tables.last_sync, [key for key in tables.last_sync if key == client_id])
+        return {kind: count for kind, count in erased.items() if count}
 
 
 class MemoryAgents:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import psycopg
 from attrs import evolve
+from psycopg import sql
 from psycopg.pq import TransactionStatus
 from psycopg.types.json import Jsonb
 
@@ -196,6 +197,28 @@ class PostgresClients:
 
     def agent_ids(self, client_id: ClientId) -> Sequence[AgentId]:
         return [row[0] for row in self._connection.execute(query("client_agent_ids"), {"client_id": client_id})]
+
+    def purge(self, client_id: ClientId) -> Mapping[str, int]:
+        who = {"client_id": client_id}
+        with translated():
+            answers = self._connection.execute(query("client_answers_purge"), who).rowcount
+            self._connection.execute(query("client_prices_disown"), who)
+            tables = [row[0] for row in self._connection.execute(query("client_tables"))]
+            erased = self._connection.execute(_erasure(tables), who).fetchone()
+        assert erased is not None
+        counts = {"idempotency_keys": answers, **dict(zip(tables, erased, strict=True))}
+        return {table: count for table, count in counts.items() if count}
+
+
+def _erasure(tables: Sequence[str]) -> sql.Composed:
+    """One statement over all tables, so that their order does not matter: foreign keys are judged at its end."""
+    parts = [(sql.Identifier(f"erased_{table}"), sql.Identifier(table)) for table in tables]
+    deletes = sql.SQL(", ").join(
+        sql.SQL("{} as (delete from {} where client_id = %(client_id)s returning 1)").format(name, table)
+        for name, table in parts
+    )
+    counts = sql.SQL(", ").join(sql.SQL("(select count(*) from {})").format(name) for name, _ in parts)
+    return sql.SQL("with {} select {}").format(deletes, counts)
 
 
 class PostgresAgents:

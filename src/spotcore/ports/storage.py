@@ -1,6 +1,6 @@
 """Storage: one transaction at a time, one agent locked in it (GR-1). Reads for screens have their own port."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from decimal import Decimal
@@ -98,6 +98,11 @@ class ClientStore(Protocol):
 
     def agent_ids(self, client_id: ClientId) -> Sequence[AgentId]:
         """Ids of the client's agents that are not deleted."""
+        ...
+
+    def purge(self, client_id: ClientId) -> Mapping[str, int]:
+        """Erase every row of the client, its own too: what was erased, by kind (CL-6). Prices that all clients share
+        stay and forget who reported them. The caller holds the client's lock."""
         ...
 
 

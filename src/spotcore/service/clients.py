@@ -1,14 +1,17 @@
 """Clients and their tokens: E10…E14 and the operator's life-cycle commands (1.1)."""
 
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from attrs import frozen
+from attrs import asdict, evolve, frozen
 
-from spotcore import clients, retirement, upkeep
+from spotcore import clients, modes, retirement, upkeep
+from spotcore.agents import Life
 from spotcore.change import Change
-from spotcore.clients import Client, ClientStatus
+from spotcore.clients import Client, ClientStatus, Defaults
 from spotcore.commands import CommandState, Origin
+from spotcore.config import ConfigChange
 from spotcore.dispatch import WINDING_DOWN, cancel
 from spotcore.errors import NotFound, ValidationFailed
 from spotcore.events import CATALOGUE, Event, EventKind
@@ -36,7 +39,7 @@ class TokenView:
 
 @frozen
 class Clients:
-    """Tenants: create, delete, suspend, resume; tokens: issue, rotate, read back."""
+    """Tenants, their tokens, limits and new-agent defaults."""
 
     kernel: Kernel
 
@@ -104,6 +107,52 @@ class Clients:
         self._each_agent(client_id, actor, upkeep.pass_time)
         return client
 
+    def limit(
+        self, client_id: ClientId, *, max_agents: int | None, max_instances: int | None, actor: str = "admin"
+    ) -> Client:
+        """CL-4: registrations beyond a limit are refused; None lifts it. Operator CLI alone."""
+        return self._change(
+            client_id, lambda client: clients.limited(client, max_agents, max_instances), EventKind.CLIENT_LIMITED,
+            actor, max_agents=max_agents, max_instances=max_instances,
+        )  # fmt: skip
+
+    def set_defaults(self, client_id: ClientId, wanted: Defaults, *, actor: str = "admin") -> Client:
+        """CV-9: how future agents start; those that are there stay as they are. Operator CLI alone."""
+        chosen = {name: value for name, value in asdict(wanted).items() if value is not None}
+        return self._change(
+            client_id, lambda client: clients.with_defaults(client, wanted), EventKind.CLIENT_DEFAULTS_CHANGED, actor,
+            **chosen,
+        )  # fmt: skip
+
+    def apply_defaults(self, client_id: ClientId, *, actor: str = "admin") -> tuple[AgentId, ...]:
+        """CV-9, "apply to all": the agents really changed, +1 on the version of each, one transaction each."""
+        with self.kernel.transactions() as uow:
+            client = self._existing(uow, client_id)
+        wanted = ConfigChange(wanted=clients.agent_settings(client))
+        reached: list[AgentId] = []
+
+        def rule(change: Change) -> None:
+            before = change.agent.config
+            if change.agent.life is Life.LIVE and modes.apply(change, wanted) is not before:
+                reached.append(change.agent.agent_id)
+
+        self._each_agent(client_id, actor, rule)
+        return tuple(reached)
+
+    def purge(self, client_id: ClientId, typed_name: str, *, actor: str = "admin") -> Mapping[str, int]:
+        """CL-6: erase everything of a deleted client in one transaction; how many rows of each kind went.
+
+        One audit row stays, of the operator's and with no more than the opaque id. Raises ``ValidationFailed`` unless
+        the client's name is typed exactly, ``StateConflict`` while it is not deleted or agents wind down."""
+        now = self.kernel.clock.now()
+        with self.kernel.transactions() as uow:
+            client = uow.clients.lock(client_id)
+            clients.require_purgeable(client, typed_name, len(uow.clients.agent_ids(client_id)))
+            erased = uow.clients.purge(client_id)
+            row = self._event(EventKind.CLIENT_PURGED, client, now, actor, purged=client_id, rows=sum(erased.values()))
+            uow.audit.add([evolve(row, client_id=None)])
+        return erased
+
     def get(self, client_id: ClientId) -> Client:
         """The client, deleted ones too. Raises ``NotFound``."""
         with self.kernel.transactions() as uow:
@@ -117,6 +166,18 @@ class Clients:
             if client is not before:
                 uow.clients.put(client)
                 uow.audit.add([self._event(kind, client, now, actor)])
+        return client
+
+    def _change(
+        self, client_id: ClientId, rule: Callable[[Client], Client], kind: EventKind, actor: str, **facts: Any
+    ) -> Client:
+        now = self.kernel.clock.now()
+        with self.kernel.transactions() as uow:
+            before = self._existing(uow, client_id)
+            client = rule(before)
+            if client != before:
+                uow.clients.put(client)
+                uow.audit.add([self._event(kind, client, now, actor, **facts)])
         return client
 
     def _each_agent(self, client_id: ClientId, actor: str, rule: Any) -> None:

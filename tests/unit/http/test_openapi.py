@@ -67,12 +67,12 @@ def test_every_named_refusal_is_one_of_the_table_and_stands_under_its_status(row
         assert code in shown["description"] or STATUS[code] in row.statuses
 
 
-@pytest.mark.parametrize(
-    "row", [row for row in SERVED if row.body is not None], ids=lambda row: f"{row.number} {row.path}"
-)
+WITH_BODY = [row for row in SERVED if row.body is not None and row.takes == "application/json"]
+
+
+@pytest.mark.parametrize("row", WITH_BODY, ids=lambda row: f"{row.number} {row.path}")
 def test_every_body_has_an_example_that_its_own_class_accepts(row: Endpoint) -> None:
-    if row.takes == "application/json" and row.number in EXAMPLES:
-        parse(json.dumps(EXAMPLES[row.number]).encode(), row.body)  # type: ignore[arg-type]
+    parse(json.dumps(EXAMPLES[row.number]).encode(), row.body)  # type: ignore[arg-type]
 
 
 def test_every_example_belongs_to_an_endpoint_and_fits_its_schema() -> None:

@@ -66,3 +66,16 @@ update sessions set seen_at = greatest(seen_at, %(seen_at)s) where session_hash 
 
 -- name: session_end
 delete from sessions where session_hash = %(session_hash)s;
+
+-- name: client_tables
+-- Every table with rows of a client, also those that later migrations add; partitions are reached through their parent.
+select c.relname::text from pg_class c join pg_attribute a on a.attrelid = c.oid
+where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p') and not c.relispartition
+    and a.attname = 'client_id' and not a.attisdropped and c.relname <> 'ondemand_prices'
+order by c.relname;
+
+-- name: client_prices_disown
+update ondemand_prices set client_id = '' where client_id = %(client_id)s;
+
+-- name: client_answers_purge
+delete from idempotency_keys where position(convert_to(%(client_id)s, 'UTF8') in body) > 0;

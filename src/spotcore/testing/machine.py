@@ -7,12 +7,13 @@ import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
-from spotcore import endings, upkeep
+from spotcore import endings
 from spotcore.agents import Life
 from spotcore.aggregate import Aggregate, violations
 from spotcore.builds import ABILITIES, Build, Evidence
@@ -23,7 +24,7 @@ from spotcore.dispatch import Dialect
 from spotcore.emergencies import Signal
 from spotcore.errors import NotFound, SpotError
 from spotcore.ids import AgentId, ClientId, CloudId, launch_placeholder
-from spotcore.incidents import Severity
+from spotcore.incidents import QUIET_AFTER, Severity
 from spotcore.instances import InstanceStatus
 from spotcore.liveness import Heartbeat
 from spotcore.pools import Mode
@@ -35,12 +36,16 @@ from spotcore.service.kernel import Caller
 from spotcore.service.machines import SwitchRequest
 from spotcore.service.prices import PriceItem, PriceSheet
 from spotcore.service.replicas import ReplicaRequest
+from spotcore.simulation.identity import CountedIdentity
+from spotcore.simulation.scenario import START
 from spotcore.standby import MachineFacts
 from spotcore.switches import SwitchState, SwitchTimes
 from spotcore.switching import MachineReport, SwitchReport
-from tests.support.world import START, TYPE, ZONES, CountingIdentity, FakeClock
+from spotcore.testing.clock import ManualClock
 
+TYPE = "m5.large"
 REGION = "us-east-1"
+ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")
 BUILD_EVIDENCE = {
     Build.V2: (Evidence.MARK_EXECUTED,),
     Build.V4C: (Evidence.CLASSIC_CALL,),
@@ -52,18 +57,21 @@ zones = st.sampled_from(ZONES)
 
 
 class FleetMachine(RuleBasedStateMachine):
-    """Subclasses say which storage; everything else is the same."""
+    """Subclass it, give it your storage, and run ``YourMachine.TestCase``: everything else is the same for all.
+
+    The storage may hold other tenants already; the machine makes its own and touches no other."""
 
     agents = Bundle("agents")
 
-    def open_storage(self, clock: FakeClock) -> Transactions:
+    def open_storage(self, clock: ManualClock) -> Transactions:
+        """The storage under test, for a control plane whose time is ``clock``'s."""
         raise NotImplementedError
 
     @initialize(target=agents, builds=st.lists(st.sampled_from(sorted(BUILD_EVIDENCE)), min_size=2, max_size=3))
     def start(self, builds: list[Build]) -> Any:
-        self.clock = FakeClock(START)
+        self.clock = ManualClock(START)
         self.transactions = self.open_storage(self.clock)
-        identity = CountingIdentity(prefix=uuid.uuid4().hex[:8])
+        identity = CountedIdentity(uuid.uuid4().int)  # a storage may hold other runs already
         self.plane = control_plane(transactions=self.transactions, clock=self.clock, identity=identity)
         self.tag = uuid.uuid4().hex[:8]
         self.machines = 0
@@ -371,12 +379,13 @@ class FleetMachine(RuleBasedStateMachine):
     @rule(who=agents, az=zones, ondemand=st.booleans())
     def forces_switch(self, who: Any, az: str, ondemand: bool) -> None:
         primary = self._load(who).primary
-        if primary is None or primary.cloud_id is None:
+        machine = primary.cloud_id if primary is not None else None
+        if machine is None:
             return
         wanted = SwitchRequest(
             target_mode=Mode.ONDEMAND if ondemand else Mode.SPOT, pool_id=None if ondemand else f"{TYPE}.{az}"
         )
-        self._try(lambda: self.plane.machines.force_switch(self._caller(who, "client"), primary.cloud_id, wanted))
+        self._try(lambda: self.plane.machines.force_switch(self._caller(who, "client"), machine, wanted))
 
     @rule(who=agents, pick=picks)
     def ends_machine(self, who: Any, pick: int) -> None:
@@ -480,7 +489,7 @@ class FleetMachine(RuleBasedStateMachine):
         if not hasattr(self, "plane"):
             return
         for client in self.clients:
-            self._try(lambda client=client: self.plane.clients.resume(client))
+            self._try(partial(self.plane.clients.resume, client))
         for seconds in (1, 400, 1_000, 7_300, 400):
             self.clock.advance(seconds)
             self.plane.upkeep.tick(limit=1_000)
@@ -490,7 +499,7 @@ class FleetMachine(RuleBasedStateMachine):
                 assert not command.expired_by(now) or command.state is CommandState.EXECUTING
                 assert command.leased_until is None or command.leased_until > now
             for incident in aggregate.open_incidents:
-                assert incident.severity is Severity.TERMINATION or now - incident.last_signal_at < upkeep.QUIET_AFTER
+                assert incident.severity is Severity.TERMINATION or now - incident.last_signal_at < QUIET_AFTER
             live = aggregate.live_replica
             ready = live is not None and live.state is ReplicaState.READY
             assert aggregate.primary is not None or not ready or not aggregate.agent.is_live

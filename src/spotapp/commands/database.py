@@ -1,0 +1,74 @@
+"""The database itself, for what no endpoint offers: given, of a running ``spotcore up``, or started for the moment."""
+
+import functools
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from attrs import frozen
+
+from spotadapters.embedded import EmbeddedStack, running_database_url
+from spotadapters.postgres.migrate import migrate
+from spotapp.commands.options import data_dir_option, output_option
+from spotapp.commands.screen import Screen
+from spotapp.failures import console, one_line_failures
+from spotapp.settings import Settings, load_settings
+from spotapp.wiring import Wiring, open_wiring
+from spotcore.control_plane import ControlPlane
+
+
+@frozen
+class Local:
+    """The use cases on the database, and a screen to show the answer on."""
+
+    plane: ControlPlane
+    screen: Screen
+
+
+@contextmanager
+def own_database(settings: Settings) -> Iterator[str]:
+    """The database of the settings, or the embedded one, started here."""
+    if settings.database_url is not None and settings.redis_url is not None:
+        yield settings.database_url
+        return
+    console.print(f"  data in {settings.data_dir}")
+    with EmbeddedStack(settings.data_dir, on_event=lambda text: console.print(f"  {text}")) as stack:
+        yield settings.database_url or stack.database_url
+
+
+@contextmanager
+def any_database(settings: Settings) -> Iterator[str]:
+    """The database of the settings, else the one that a ``spotcore up`` on this data folder runs, else our own."""
+    url = settings.database_url or running_database_url(settings.data_dir)
+    if url is not None:
+        yield url
+        return
+    with own_database(settings) as started:
+        yield started
+
+
+@contextmanager
+def quiet_wiring(settings: Settings, database_url: str) -> Iterator[Wiring]:
+    """The wiring without a server, on an up-to-date schema."""
+    migrate(database_url)
+    with open_wiring(settings, database_url) as wiring:
+        yield wiring
+
+
+def local(function: Callable[..., None]) -> Callable[..., None]:
+    """A command on the database itself: adds ``--data-dir`` and ``--output``; gets a ``Local`` first."""
+
+    @data_dir_option
+    @output_option
+    @click.pass_context
+    @functools.wraps(function)
+    def run(context: click.Context, /, data_dir: Path | None, output: str, **values: Any) -> None:
+        with one_line_failures(bool(context.obj)):
+            settings = load_settings(os.environ, data_dir=data_dir)
+            with any_database(settings) as database_url, quiet_wiring(settings, database_url) as wiring:
+                function(Local(wiring.plane, Screen(output)), **values)
+
+    return run

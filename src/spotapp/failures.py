@@ -1,0 +1,37 @@
+"""Expected failures of the command line: one line that names the fix, exit status 1."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import psycopg
+from rich.console import Console
+from rich.text import Text
+
+from spotadapters.embedded import EmbeddedError
+from spotadapters.postgres.migrate import MigrationError
+from spotapp.commands.api import ApiFailure
+from spotapp.settings import SettingsError
+from spotapp.web import AddressInUse
+from spotcore.errors import SpotError
+
+KNOWN_FAILURES: Final = (
+    SettingsError, EmbeddedError, MigrationError, AddressInUse, SpotError, ApiFailure, psycopg.Error, OSError,
+)  # fmt: skip
+console = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def one_line_failures(debug: bool) -> Iterator[None]:
+    """Expected failures become one line and exit status 1; ``--debug`` shows the whole trace."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # the reader has seen enough; click ends quietly
+    except KNOWN_FAILURES as failure:
+        if debug:
+            raise
+        text = " ".join(str(failure).split())
+        console.print(Text.assemble(("spotcore:", "red"), " ", text), soft_wrap=True)
+        sys.exit(1)

@@ -1,0 +1,74 @@
+"""``events show --follow``: frames one a line; a broken stream goes on after the last event seen (E90)."""
+
+import json
+
+import pytest
+
+from spotapp.commands import events
+from tests.support.scripted_http import Told, refusal
+from tests.unit.cli.conftest import Cli
+
+STREAM = "GET /api/events/stream"
+
+
+def frames(*rows: tuple[str, str, dict[str, object]]) -> Told:
+    text = "".join(f"event: {name}\nid: {number}\ndata: {json.dumps(body)}\n\n" for name, number, body in rows)
+    return Told(200, text.encode(), "text/event-stream")
+
+
+def launched(number: str) -> tuple[str, str, dict[str, object]]:
+    return "INSTANCE_RUNNING", number, {"data": {"instance_id": f"i-{number}"}, "timestamp": "2026-03-02T12:00:00Z"}
+
+
+HELLO: tuple[str, str, dict[str, object]] = ("CONNECTED", "", {"client_id": None, "timestamp": "2026-03-02T12:00:00Z"})
+BEAT: tuple[str, str, dict[str, object]] = ("HEARTBEAT", "", {"timestamp": "2026-03-02T12:00:30Z"})
+ENOUGH = refusal(401, "INVALID_TOKEN", "Unknown token")
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "FIRST_PAUSE", 0.01)
+
+
+def test_a_broken_stream_goes_on_after_the_last_event(cli: Cli) -> None:
+    first, second = frames(HELLO, launched("1"), BEAT, launched("2")), frames(HELLO, launched("3"))
+    cli.server.tell(STREAM, first, refusal(503, "UNAVAILABLE", "away"), second, ENOUGH)
+    result = cli("events", "show", "--follow", "--client", "client-1")
+    assert result.exit_code == 1  # the token has ended
+    lines = result.stdout.splitlines()
+    assert [word in line for line, word in zip(lines, ("i-1", "i-2", "i-3"), strict=True)] == [True] * 3
+    assert [asked.headers.get("Last-Event-ID") for asked in cli.server.asked] == [None, "2", "2", "3"]
+    assert {asked.query["client_id"] for asked in cli.server.asked} == {"client-1"}
+
+
+def test_json_is_one_object_a_line(cli: Cli) -> None:
+    cli.server.tell(STREAM, frames(launched("1"), launched("2")), ENOUGH)
+    result = cli("events", "show", "--follow", "--output", "json")
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(row["event"], row["id"], row["data"]["data"]["instance_id"]) for row in rows] == [
+        ("INSTANCE_RUNNING", "1", "i-1"),
+        ("INSTANCE_RUNNING", "2", "i-2"),
+    ]
+
+
+def test_a_resync_says_that_something_is_missing_nt4(cli: Cli) -> None:
+    cli.server.tell(STREAM, frames(("RESYNC", "9", {"data": {}, "timestamp": "2026-03-02T12:00:00Z"})), ENOUGH)
+    assert "spotcore events show" in cli("events", "show", "--follow").stderr
+
+
+def test_the_first_refusal_ends_it(cli: Cli) -> None:
+    cli.server.tell(STREAM, refusal(503, "UNAVAILABLE", "away"))
+    result = cli("events", "show", "--follow")
+    assert (result.exit_code, len(cli.server.asked)) == (1, 1)
+
+
+def test_a_server_that_stays_away_is_given_up(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "GIVE_UP_AFTER", 0.05)
+    cli.server.tell(STREAM, frames(launched("1")), refusal(503, "UNAVAILABLE", "away"))
+    result = cli("events", "show", "--follow")
+    assert (result.exit_code, "UNAVAILABLE" in result.stderr) == (1, True)
+
+
+def test_a_frame_that_is_no_json_is_shown_as_it_is(cli: Cli) -> None:
+    cli.server.tell(STREAM, Told(200, b"event: NEWS\nid: 1\ndata: plain words\n\n", "text/event-stream"), ENOUGH)
+    assert "NEWS  plain words" in cli("events", "show", "--follow").stdout
