@@ -142,9 +142,10 @@ def main() -> int:
         stop.set()
         for thread in threads:
             thread.join()
-        client_id = http.call("GET", "/api/client/validate")[1]["client_id"]
+        fresh = Http(admin.port, token)  # an idle connection has been closed meanwhile
+        client_id = fresh.call("GET", "/api/client/validate")[1]["client_id"]
         listed = {
-            row["id"]: row["instanceId"] for row in http.call("GET", f"/api/client/{client_id}/agents")[1]["data"]
+            row["id"]: row["instanceId"] for row in fresh.call("GET", f"/api/client/{client_id}/agents")[1]["data"]
         }
         lost = [agent_id for agent_id, _, standby in fleet if listed[agent_id] != standby]
     figures = {

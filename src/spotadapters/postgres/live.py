@@ -21,7 +21,7 @@ REPLAY: Final = timedelta(minutes=15)  # E90
 KEPT: Final = timedelta(hours=1)  # published rows
 PAGE: Final = 200
 POLL_SECONDS: Final = 2.0  # what costs a lost wake-up, or a commit of a process that relays nothing
-PAUSE_SECONDS: Final = 0.05  # a storm of commits is read in batches
+PAUSE_SECONDS: Final = 0.25  # a storm of commits is read in batches: reading competes with the failovers
 PRUNE_SECONDS: Final = 60.0
 
 

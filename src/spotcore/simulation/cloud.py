@@ -9,6 +9,7 @@ from spotcore.simulation.seeds import Stream
 
 NOTICE_SECONDS = 120.0
 REBALANCE_SECONDS = (150.0, 900.0)  # how long before the end AWS may see it coming
+DRY_SECONDS = 600.0  # how long a pool that a scenario interrupts gives out no machines after it took them back
 
 
 @define(kw_only=True)
@@ -52,7 +53,7 @@ class Cloud:
         """A machine that will be up after its boot; None when there is no capacity."""
         fate = self._fate
         boot = 0.0 if booted else fate.between(*self._scenario.boot_seconds)
-        if mode is Mode.SPOT and not booted and fate.chance(self._scenario.faults.launch_fails):
+        if mode is Mode.SPOT and not booted and (fate.chance(self._scenario.faults.launch_fails) or self._dry(az, now)):
             return None
         machine = Machine(cloud_id=CloudId(f"i-{len(self.machines) + 1:017x}"), az=az, mode=mode, up_at=now + boot)
         pool = self._pools.get(az)
@@ -64,6 +65,10 @@ class Cloud:
                 break
         self.machines[machine.cloud_id] = machine
         return machine
+
+    def _dry(self, az: str, now: float) -> bool:
+        """True from an interruption's notice on: the capacity that AWS takes back is what it would have to give."""
+        return any(where == az and at - NOTICE_SECONDS <= now < at + DRY_SECONDS for at, where in self._forced)
 
     def _doom(self, machine: Machine, ends_at: float) -> None:
         if ends_at > self._latest:
