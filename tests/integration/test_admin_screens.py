@@ -30,7 +30,7 @@ def switched(agent: V4c) -> str:
 
 
 def ledger(site: Site, agent: V4c, saving: str, hour: int = 0) -> None:
-    with site.connections.lookup() as connection:
+    with site.connections.connection() as connection:
         connection.execute(
             """insert into ledger_lines (client_id, line_id, agent_id, instance_id, started_at, ended_at, role, mode,
                    baseline, cost, saving, quality, recorded_at)
@@ -116,7 +116,7 @@ def test_e05_days_without_a_snapshot_come_from_creation_dates_never_invented_c20
         ("2026-03-01", 0, 0, 0, None), ("2026-03-02", 1, 1, 1, None), ("2026-03-03", 2, 2, 1, None),
         ("2026-03-04", 1, 1, 0, 1),
     ]  # fmt: skip
-    with site.connections.lookup() as connection:
+    with site.connections.connection() as connection:
         connection.execute("insert into client_snapshots values ('2026-03-03', 7, 3, 5)")
     assert site.call("GET", "/api/admin/clients/growth?days=2").data[0] == {
         "date": "2026-03-03", "count": 7, "total": 7, "new": 3, "active": 5,
@@ -447,7 +447,7 @@ def test_e97_figures_of_the_day_are_computed_or_null(site: Site, tenant: Tenant)
 
 def test_e98_lists_runs_of_the_asked_days(site: Site) -> None:
     assert site.call("GET", "/api/admin/consolidation-jobs").data == []
-    with site.connections.lookup() as connection:
+    with site.connections.connection() as connection:
         connection.execute(
             "insert into job_runs (job_type, status, started_at) values"
             " ('data pipeline', 'completed', '2026-03-02T11:00Z'), ('data pipeline', 'failed', '2026-02-01T11:00Z')"

@@ -27,7 +27,7 @@ def of_machine(tenant: Tenant, machine: str, path: str, **more: Any) -> Reply:
 
 def lines(tenant: Tenant, agent: V4c, *rows: tuple[str, str, str, str, str | None, str | None]) -> None:
     """Ledger lines: start, end, role, quality, baseline, cost."""
-    with tenant.site.connections.lookup() as connection:
+    with tenant.site.connections.connection() as connection:
         for number, (start, end, role, quality, baseline, cost) in enumerate(rows):
             connection.execute(
                 """insert into ledger_lines (client_id, line_id, agent_id, instance_id, started_at, ended_at, role, mode,

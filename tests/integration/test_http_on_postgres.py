@@ -104,7 +104,7 @@ def test_every_audit_row_of_a_request_names_the_request_and_its_trace(site: Site
     parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     body = {"instance_id": "i-0a", "instance_type": "m5.large", "region": "us-east-1", "az": "us-east-1a"}
     tenant.post("/api/agents/register", body, headers={"X-Request-ID": "req-77", "traceparent": parent})
-    with site.connections.lookup() as connection:
+    with site.connections.connection() as connection:
         rows = connection.execute(
             "select kind, facts->>'request_id', facts->>'traceparent' from audit_events where agent_id is not null"
         ).fetchall()

@@ -29,6 +29,7 @@ from spotadapters.http.routing import Call, Endpoint, Server, dialect_of
 from spotadapters.http.sessions import COOKIE, Door, Sessions, check_origin
 from spotadapters.http.uploads import Receiver, receive
 from spotadapters.http.waiting import MAX_WAIT_SECONDS, Hub, pause
+from spotadapters.system.tenancy import EVERYBODY, NOBODY, acting_for
 from spotadapters.system.tracing import working_on
 from spotcore.control_plane import ControlPlane
 from spotcore.dispatch import Dialect
@@ -146,7 +147,7 @@ class Application:
 
     def answered(self, endpoint: Endpoint, request: Request, body: bytes, request_id: str) -> Sent:
         """Authenticate, handle, render; heartbeats also while we are in trouble. Nothing escapes."""
-        with working_on(request_id, request.headers.get("traceparent")):
+        with working_on(request_id, request.headers.get("traceparent")), acting_for(NOBODY):
             return self._answered(endpoint, request, body, request_id)
 
     def _answered(self, endpoint: Endpoint, request: Request, body: bytes, request_id: str) -> Sent:
@@ -166,7 +167,8 @@ class Application:
         )
 
     def _handled(self, endpoint: Endpoint, request: Request, call: Call) -> Sent:
-        answer = replayed(endpoint, call, self.parts.identity, request_id=request.headers.get("x-request-id"))
+        with acting_for(tenant_of(endpoint, call)):
+            answer = replayed(endpoint, call, self.parts.identity, request_id=request.headers.get("x-request-id"))
         shape = "legacy" if call.is_legacy else "envelope"
         if answer.file is not None:
             headers = {**answer.headers, **answer.file.headers}
@@ -231,7 +233,8 @@ class Application:
 
         def opened() -> tuple[AgentId, Dialect]:
             call = self.call(endpoint, request, b"")
-            return call.agent_id, dialect_of(call)
+            with acting_for(tenant_of(endpoint, call)):
+                return call.agent_id, dialect_of(call)
 
         try:
             agent_id, dialect = await self.parts.lanes.run(opened, endpoint.lane)
@@ -241,7 +244,8 @@ class Application:
 
         def look() -> HandedOut:
             call = self.call(endpoint, request, b"")
-            return call.plane.commands.fetch(call.agent_caller(), agent_id, dialect)
+            with acting_for(tenant_of(endpoint, call)):
+                return call.plane.commands.fetch(call.agent_caller(), agent_id, dialect)
 
         return look
 
@@ -252,7 +256,8 @@ class Application:
 
         def judged() -> tuple[Principal, Connected]:
             call = self.call(endpoint, request, b"")
-            return call.principal, endpoint.handler(call).data
+            with acting_for(tenant_of(endpoint, call)):
+                return call.principal, endpoint.handler(call).data
 
         try:
             principal, connected = await self.parts.lanes.run(judged, endpoint.lane)
@@ -336,7 +341,8 @@ class Application:
         now = time.monotonic()
         if now - self._touched.get(client_id, -TOUCH_SECONDS) >= TOUCH_SECONDS:
             self._touched[client_id] = now
-            self.parts.credentials.touch(client_id, self.parts.clock.now())
+            with acting_for(client_id):
+                self.parts.credentials.touch(client_id, self.parts.clock.now())
 
     def _refusal(
         self, refusal: SpotError, request_id: str, endpoint: Endpoint, more: Mapping[str, str] = NO_HEADERS
@@ -362,6 +368,14 @@ class Application:
     @staticmethod
     def _response(sent: Sent, request_id: str) -> Response:
         return envelope.response(sent.body, sent.status, {**sent.headers, "X-Request-ID": request_id})
+
+
+def tenant_of(endpoint: Endpoint, call: Call) -> str:
+    """Whose rows a call may touch, whatever its statements say."""
+    if endpoint.access.needs is Needs.NOBODY:
+        return NOBODY
+    client = call.principal.client
+    return client.client_id if client is not None else EVERYBODY
 
 
 async def read_body(request: Request) -> bytes:

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 from spotadapters.http.lanes import Lane, Lanes
 from spotadapters.http.live import RESYNC, Listener, LiveHub, Watcher
 from spotadapters.http.routes.events import Connected
+from spotadapters.system.tenancy import EVERYBODY, acting_for
 from spotadapters.wire.frames import Frame, Published, flat_frame, frame_of, frames_of
 from spotcore.errors import SpotError, Unavailable
 from spotcore.ports.world import Clock
@@ -137,7 +138,11 @@ class LiveEvents:
         return True
 
     async def _run(self, work: Callable[[], Any]) -> Any:
-        return await self._parts.lanes.run(work, Lane.ORDINARY)
+        def within() -> Any:
+            with acting_for(self._scope or EVERYBODY):
+                return work()
+
+        return await self._parts.lanes.run(within, Lane.ORDINARY)
 
 
 def _position(given: str) -> int | None:

@@ -58,9 +58,8 @@ class LiveFeed(Reader):
         return [_published(row) for row in rows]
 
     def _execute(self, name: str, values: dict[str, Any]) -> Sequence[tuple[Any, ...]]:
-        with translated(), self._connections.lookup() as connection:
-            cursor = connection.execute(query(name), values)
-            return cursor.fetchall() if cursor.description is not None else []
+        with translated():
+            return self._connections.rows(query(name), values)
 
 
 def _published(row: dict[str, Any]) -> Published:

@@ -2,6 +2,7 @@
 
 import hashlib
 from importlib.resources import files
+from typing import Any
 
 import psycopg
 
@@ -29,13 +30,15 @@ def _digest(text: str) -> str:
 def migrate(database_url: str) -> list[str]:
     """Apply what is missing, each file in a transaction of its own; the names applied. Safe to run from many processes.
 
-    Raises ``MigrationError`` for a server older than 15 or an applied file that was changed afterwards.
+    Raises ``MigrationError`` for a server older than 15, an applied file that was changed afterwards, and a login that
+    may not do it.
     """
     done: list[str] = []
     with psycopg.connect(database_url, autocommit=True, connect_timeout=5) as connection:
         if connection.info.server_version < MINIMUM_VERSION:
             raise MigrationError(f"PostgreSQL 15 or newer is needed, this is {connection.info.server_version // 10000}")
         connection.execute("select pg_advisory_lock(%s)", (LOCK,))
+        connection.execute("set spotcore.tenant = '*'")  # an owner that is no superuser meets its own policies
         connection.execute(
             "create table if not exists schema_migrations "
             "(name text primary key, digest text not null, applied_at timestamptz not null default now())"
@@ -47,12 +50,23 @@ def migrate(database_url: str) -> list[str]:
                     raise MigrationError(f"{name} was changed after it had been applied; restore it and add a new file")
                 continue
             with connection.transaction():
-                connection.execute(text.encode())
+                _apply(connection, name, text)
                 connection.execute(
                     "insert into schema_migrations (name, digest) values (%s, %s)", (name, _digest(text))
                 )
             done.append(name)
     return done
+
+
+def _apply(connection: "psycopg.Connection[tuple[Any, ...]]", name: str, text: str) -> None:
+    try:
+        connection.execute(text.encode())
+    except psycopg.errors.RaiseException as refusal:  # a migration's own words
+        raise MigrationError(f"{name}: {refusal.diag.message_primary}") from refusal
+    except psycopg.errors.InsufficientPrivilege as refusal:
+        raise MigrationError(
+            f"{name}: the login that migrates must own the tables: {refusal.diag.message_primary}"
+        ) from refusal
 
 
 def pending(database_url: str) -> list[str]:

@@ -1,18 +1,25 @@
-"""Connections: an ordinary pool, a small reserve that emergencies alone use, and one for single look-ups (design 3)."""
+"""Connections: an ordinary pool, a small reserve that emergencies alone use, and one for single look-ups (design 3).
+
+Every transaction begins by saying whose rows it may touch (``tenancy``), in the round trip that begins it.
+"""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, LiteralString, Self
 
 import psycopg
+from psycopg import sql
 from psycopg_pool import ConnectionPool, PoolTimeout
+
+from spotadapters.system.tenancy import EVERYBODY, tenant
 
 LOCK_TIMEOUT = "2s"  # 5.5: one second, and once more
 STATEMENT_TIMEOUT = "4s"
 WAIT_SECONDS = 2.0
 CONNECT_SECONDS = 1
+ROLE: Final = "spotcore_app"  # not the owner: row-level security binds it
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -21,8 +28,8 @@ def _configure(connection: Connection) -> None:
     connection.execute("select set_config('lock_timeout', %s, false)", (LOCK_TIMEOUT,))
     connection.execute("select set_config('statement_timeout', %s, false)", (STATEMENT_TIMEOUT,))
     connection.execute("select set_config('timezone', 'UTC', false)")
-    if not connection.autocommit:
-        connection.commit()
+    connection.execute("select set_config('role', %s, false)", (ROLE,))
+    connection.execute("select set_config('spotcore.tenant', %s, false)", (EVERYBODY,))
 
 
 class Connections:
@@ -33,10 +40,10 @@ class Connections:
         self.size = size
         self._ordinary = self._pool(database_url, "ordinary", size)
         self._urgent = self._pool(database_url, "urgent", reserve)
-        self._single = self._pool(database_url, "single", max(2, size // 2), autocommit=True)
+        self._single = self._pool(database_url, "single", max(2, size // 2))
 
     @staticmethod
-    def _pool(database_url: str, name: str, size: int, *, autocommit: bool = False) -> "ConnectionPool[Connection]":
+    def _pool(database_url: str, name: str, size: int) -> "ConnectionPool[Connection]":
         return ConnectionPool(
             database_url,
             min_size=min(4, size),
@@ -48,7 +55,7 @@ class Connections:
             kwargs={
                 "application_name": f"spotcore-{name}",
                 "connect_timeout": CONNECT_SECONDS,
-                "autocommit": autocommit,
+                "autocommit": True,
             },
             configure=_configure,
             check=None,
@@ -72,19 +79,29 @@ class Connections:
     def connection(self, *, urgent: bool = False) -> Iterator[Connection]:
         """A connection in a transaction of its own: normal exit commits, an exception rolls back."""
         with _lent(self._urgent if urgent else self._ordinary) as connection:
+            connection.execute(sql.SQL("begin; set local spotcore.tenant = {}").format(tenant()))
             yield connection
 
-    @contextmanager
-    def lookup(self) -> Iterator[Connection]:
-        """A connection on which every statement is a transaction of its own: one round trip for one look-up."""
+    def rows(self, statement: LiteralString, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """What a single statement gives, in a transaction of its own and in one round trip."""
+        whose = tenant()
         with _lent(self._single) as connection:
-            yield connection
+            if whose == EVERYBODY:
+                return _fetched(connection.execute(statement, values))
+            with connection.pipeline():  # what is sent together is one transaction
+                connection.execute("select set_config('spotcore.tenant', %s, true)", (whose,))
+                cursor = connection.execute(statement, values)
+            return _fetched(cursor)
 
     def used(self) -> tuple[int, int]:
         """Connections in use, and the most there can be."""
         stats = [pool.get_stats() for pool in (self._ordinary, self._urgent, self._single)]
         busy = sum(one.get("pool_size", 0) - one.get("pool_available", 0) for one in stats)
         return busy, sum(one.get("pool_max", 0) for one in stats)
+
+
+def _fetched(cursor: "psycopg.Cursor[tuple[Any, ...]]") -> list[tuple[Any, ...]]:
+    return cursor.fetchall() if cursor.description is not None else []
 
 
 @contextmanager

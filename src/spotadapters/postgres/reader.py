@@ -22,8 +22,8 @@ class Reader:
 
     def _rows(self, name: str, values: Mapping[str, Any]) -> list[Any]:
         """Every row as JSON; numbers are exact, times are texts (``read_instant`` reads them)."""
-        with translated(), self._connections.lookup() as connection:
-            rows = connection.execute(query(name), {"now": self._clock.now(), **values}).fetchall()
+        with translated():
+            rows = self._connections.rows(query(name), {"now": self._clock.now(), **values})
         return [loads(row[0]) for row in rows]
 
     def rows(self, name: str, kind: type[T], /, **values: Any) -> list[T]:

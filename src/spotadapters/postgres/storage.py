@@ -1,5 +1,6 @@
 """The storage ports on PostgreSQL: one transaction, one locked agent, few round trips."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -9,7 +10,6 @@ from typing import Any, Final
 import psycopg
 from attrs import evolve
 from psycopg import sql
-from psycopg.pq import TransactionStatus
 from psycopg.types.json import Jsonb
 
 from spotadapters.postgres.errors import translated
@@ -17,6 +17,7 @@ from spotadapters.postgres.models import PostgresModels
 from spotadapters.postgres.pool import Connection, Connections
 from spotadapters.postgres.queries import query
 from spotadapters.postgres.rows import CONVERTER, from_row, loads, recordset, to_row
+from spotadapters.system.tenancy import EVERYBODY, acting_for
 from spotadapters.system.tracing import current
 from spotcore import prices
 from spotcore.agents import Agent, Life
@@ -65,10 +66,10 @@ class PostgresStorage:
             self._on_events()
 
     def find(self, token_hash: str, now: datetime) -> Credential | None:
-        """The ``Credentials`` port, in one statement."""
-        with translated(), self._connections.lookup() as connection:
-            row = connection.execute(query("credential_find"), {"token_hash": token_hash, "now": now}).fetchone()
-        return _credential(*row) if row is not None else None
+        """The ``Credentials`` port, in one statement: whose the caller is comes out of it."""
+        with translated(), acting_for(EVERYBODY):
+            rows = self._connections.rows(query("credential_find"), {"token_hash": token_hash, "now": now})
+        return _credential(*rows[0]) if rows else None
 
     def touch(self, client_id: ClientId, now: datetime) -> None:
         """Remember the client's last sign of life, at most every 30 s."""
@@ -77,11 +78,11 @@ class PostgresStorage:
 
     def find_session(self, session_hash: str, now: datetime) -> tuple[Session, Credential] | None:
         """A dashboard session that is open, and what its token opens now, in one statement."""
-        with translated(), self._connections.lookup() as connection:
-            row = connection.execute(query("session_find"), {"session_hash": session_hash, "now": now}).fetchone()
-        if row is None:
+        with translated(), acting_for(EVERYBODY):
+            rows = self._connections.rows(query("session_find"), {"session_hash": session_hash, "now": now})
+        if not rows:
             return None
-        session, credential = from_row(loads(row[0]), Session), _credential(*row[1:])
+        session, credential = from_row(loads(rows[0][0]), Session), _credential(*rows[0][1:])
         return (session, credential) if credential is not None and session.is_open(now) else None
 
     def open_session(self, session: Session) -> None:
@@ -97,8 +98,8 @@ class PostgresStorage:
         self._session("session_end", {"session_hash": session_hash})
 
     def _session(self, name: str, values: dict[str, Any]) -> None:
-        with translated(), self._connections.lookup() as connection:
-            connection.execute(query(name), values)
+        with translated():
+            self._connections.rows(query(name), values)
 
 
 def _credential(is_admin: bool, client_text: str | None, winding_down: bool) -> Credential | None:
@@ -106,16 +107,6 @@ def _credential(is_admin: bool, client_text: str | None, winding_down: bool) -> 
         return Credential(client=None, is_admin=True)
     client = from_row(loads(client_text), Client)
     return None if client.status is ClientStatus.DELETED and not winding_down else Credential(client=client)
-
-
-@contextmanager
-def nested(connection: Connection) -> Iterator[None]:
-    """A savepoint. The transaction is begun first: otherwise psycopg would take this for the outermost one and commit
-    at its end, locks and all."""
-    if connection.info.transaction_status is TransactionStatus.IDLE:
-        connection.execute("select")
-    with connection.transaction():
-        yield
 
 
 class Heard:
@@ -148,7 +139,7 @@ class PostgresUnitOfWork:
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """Undo what happens inside alone when it raises."""
-        with translated(), nested(self._connection):
+        with translated(), self._connection.transaction():
             yield
 
 
@@ -206,7 +197,8 @@ class PostgresClients:
             tables = [row[0] for row in self._connection.execute(query("client_tables"))]
             erased = self._connection.execute(_erasure(tables), who).fetchone()
         assert erased is not None
-        counts = {"idempotency_keys": answers, **dict(zip(tables, erased, strict=True))}
+        counts = Counter(dict(zip(tables, erased, strict=True)))
+        counts["idempotency_keys"] += answers
         return {table: count for table, count in counts.items() if count}
 
 
@@ -568,7 +560,7 @@ class PostgresIdempotency:
     def claim(self, scope: str, key: str, body_hash: str, now: datetime) -> StoredAnswer | None:
         values = {"scope": scope, "key": key, "body_hash": body_hash, "now": now}
         try:
-            with nested(self._connection):
+            with self._connection.transaction():
                 mine = self._connection.execute(query("idempotency_claim"), values).fetchone()
         except psycopg.errors.LockNotAvailable as failure:
             raise DuplicateRequest("the first call with this key is still running") from failure

@@ -1,8 +1,10 @@
 """Rate limits (S24): people's calls and single agents, never what keeps a workload alive."""
 
 import re
+from collections.abc import Callable
 
 import pytest
+from httpx2 import Response
 
 from spotadapters.http.app import SERVED
 from spotadapters.http.limits import AGENT, CLIENT_WRITES, NEVER, PEOPLE, Limits
@@ -65,12 +67,22 @@ def test_agents_are_counted_each_for_itself_not_by_the_token_they_share() -> Non
     admit(limits, "E18", subject="other")
 
 
+def until_refused(call: Callable[[], Response], limit: int) -> Response:
+    """The first refusal. The window slides with real time, so that a slow run is granted some more than the limit."""
+    for granted in range(2 * limit):
+        answer = call()
+        if answer.status_code == 429:
+            assert granted >= limit
+            return answer
+    pytest.fail(f"{2 * limit} calls within a minute were not refused")
+
+
 def test_the_refusal_says_when_to_come_back(frame: Frame) -> None:
     client_id, token = frame.client()
-    for _ in range(60):
-        assert frame.call("POST", "/api/client/agents/none/settings", token, json={}).status_code == 404
-    refused = frame.call("POST", "/api/client/agents/none/settings", token, json={})
-    assert (refused.status_code, refused.json()["code"]) == (429, "RATE_LIMITED")
+    refused = until_refused(
+        lambda: frame.call("POST", "/api/client/agents/none/settings", token, json={}), CLIENT_WRITES.amount
+    )
+    assert refused.json()["code"] == "RATE_LIMITED"
     assert int(refused.headers["retry-after"]) >= 1
     assert frame.call("GET", "/api/client/validate", token).json()["client_id"] == client_id
 
@@ -78,7 +90,6 @@ def test_the_refusal_says_when_to_come_back(frame: Frame) -> None:
 def test_registration_is_counted_by_machine(frame: Frame) -> None:
     _, token = frame.client()
     body = {"instance_type": "m5.large", "region": "us-east-1", "az": "us-east-1a", "instance_id": "i-0a"}
-    answers = [frame.call("POST", "/api/agents/register", token, json=body).status_code for _ in range(601)]
-    assert answers == [200] * 600 + [429]
+    until_refused(lambda: frame.call("POST", "/api/agents/register", token, json=body), AGENT.amount)
     other = {**body, "instance_id": "i-0b", "logical_agent_id": "other"}
     assert frame.call("POST", "/api/agents/register", token, json=other).status_code == 200

@@ -15,17 +15,14 @@ where a.client_id = %(client_id)s and a.agent_id = coalesce(
     %(agent_id)s);
 
 -- name: agent_exists_elsewhere
-select exists (select 1 from agents where agent_id = %(agent_id)s and client_id <> %(client_id)s and life <> 'deleted');
+select agent_exists_elsewhere(%(client_id)s, %(agent_id)s);
 
 -- name: agent_by_logical_id
 select agent_id from agents
 where client_id = %(client_id)s and logical_agent_id = %(logical_agent_id)s and life <> 'deleted';
 
 -- name: machine_bindings
-select i.client_id, i.agent_id, i.instance_id, i.cloud_id, i.status in ('terminated', 'released'), i.status, a.life
-from instances i join agents a on a.client_id = i.client_id and a.agent_id = i.agent_id
-where i.cloud_id = %(cloud_id)s
-order by i.status in ('terminated', 'released'), i.created_at desc;
+select * from machine_bindings(%(cloud_id)s);
 
 -- name: agent_by_launch
 select agent_id from commands

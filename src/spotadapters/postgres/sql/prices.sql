@@ -44,36 +44,7 @@ where x.price is distinct from (
 on conflict do nothing;
 
 -- name: market
-with wanted as (
-    select pool_id, first_observed_at from pools
-    where instance_type = %(instance_type)s and (region = %(region)s or %(region)s::text is null)
-)
-select jsonb_build_object(
-    'pools', (select jsonb_agg(jsonb_build_object(
-        'pool_id', w.pool_id,
-        'first_observed_at', w.first_observed_at,
-        'latest', (select jsonb_build_object('price', b.price, 'observed_at', b.observed_at, 'confidence', b.confidence)
-                   from price_buckets b where b.pool_id = w.pool_id order by b.bucket_start desc limit 1),
-        'own', (select jsonb_build_object('price', r.price, 'observed_at', r.observed_at)
-                from raw_prices r where r.client_id = %(client_id)s and r.pool_id = w.pool_id
-                  and r.observed_at > %(fresh_since)s order by r.observed_at desc limit 1),
-        'recent', (select jsonb_agg(t.price order by t.bucket_start) from (
-                       select b.price, b.bucket_start from price_buckets b where b.pool_id = w.pool_id
-                       order by b.bucket_start desc limit 10) t),
-        'incidents', (select count(*) from incidents n where n.pool_id = w.pool_id and n.opened_at > %(week_ago)s),
-        'own_open', exists (select 1 from incidents n where n.pool_id = w.pool_id and n.client_id = %(client_id)s
-                            and n.state not in ('resolved', 'cleared')),
-        'open', exists (select 1 from incidents n where n.pool_id = w.pool_id and n.severity = 'termination'
-                        and n.state not in ('resolved', 'cleared')),
-        'boot', (select jsonb_build_object('mean', avg(extract(epoch from i.confirmed_at - i.launch_requested_at)),
-                                           'samples', count(*))
-                 from instances i where i.pool_id = w.pool_id and i.confirmed_at is not null
-                   and i.launch_requested_at is not null)
-    )) from wanted w),
-    'ondemand', (select jsonb_build_object('price', o.price, 'observed_at', o.observed_at, 'flagged', o.flagged)
-                 from ondemand_prices o where o.instance_type = %(instance_type)s and o.region = %(region)s
-                 order by o.flagged, o.observed_at desc limit 1)
-)::text;
+select market_of(%(client_id)s, %(instance_type)s, %(region)s, %(fresh_since)s, %(week_ago)s);
 
 -- name: last_unflagged_ondemand
 select price from ondemand_prices
