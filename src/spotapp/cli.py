@@ -15,6 +15,7 @@ from spotadapters.system.logs import configure_logs
 from spotapp.admin_token import ensure_admin_token, rotate_admin_token
 from spotapp.checks import Finding, examine
 from spotapp.commands.agents import agents
+from spotapp.commands.audit import audit
 from spotapp.commands.clients import clients
 from spotapp.commands.completion import completion
 from spotapp.commands.database import own_database, quiet_wiring
@@ -182,8 +183,8 @@ def _print_findings(findings: list[Finding], output: str) -> None:
 
 
 for command in (
-    agents, clients, completion, events, export, health, incidents, instances, jobs, models, notifications, pools,
-    replicas, savings, stats, switch,
+    agents, audit, clients, completion, events, export, health, incidents, instances, jobs, models, notifications,
+    pools, replicas, savings, stats, switch,
 ):  # fmt: skip
     main.add_command(command)
 

@@ -2,8 +2,9 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Final
 
 from spotadapters.system.jobs import JobBoard
@@ -19,9 +20,12 @@ ROUND: Final = "decision round"
 DECISION_SECONDS: Final = 10.0  # the round itself decides who is due (Z34)
 
 
+NOTHING_MORE: Final[Mapping[str, tuple[float, Callable[[], object]]]] = MappingProxyType({})
+
+
 class Ticker:
-    """Two threads: one asks once a second what is due, the other when to decide. So an engine that takes its time holds
-    up no deadline (4.6). Correctness does not depend on either being punctual (JB-5)."""
+    """A thread for each job: so an engine that takes its time, or a long seal, holds up no deadline (4.6). Correctness
+    does not depend on any of them being punctual (JB-5)."""
 
     def __init__(
         self,
@@ -31,12 +35,14 @@ class Ticker:
         *,
         tick_seconds: float = TICK_SECONDS,
         decision_seconds: float = DECISION_SECONDS,
+        more: Mapping[str, tuple[float, Callable[[], object]]] = NOTHING_MORE,
     ) -> None:
+        """``more``: further jobs by name, with their seconds; each runs in a thread of its own."""
         self._plane = plane
         self._clock = clock
         self._board = board
         self._stopping = threading.Event()
-        self._jobs = {UPKEEP: (tick_seconds, self._tick), ROUND: (decision_seconds, self._decide)}
+        self._jobs = {UPKEEP: (tick_seconds, self._tick), ROUND: (decision_seconds, self._decide), **more}
         self._threads = [
             threading.Thread(target=self._every, args=(name,), name=name.replace(" ", "-"), daemon=True)
             for name in self._jobs

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Final
 
 from attrs import frozen
 
@@ -17,6 +18,7 @@ from spotadapters.http.metrics import Metrics
 from spotadapters.http.routing import Server
 from spotadapters.http.waiting import Hub
 from spotadapters.modelcheck import ProcessValidator
+from spotadapters.postgres.audit import AuditSeals
 from spotadapters.postgres.listen import COMMANDS, EVENTS, Listener
 from spotadapters.postgres.live import LiveFeed, LiveRelay
 from spotadapters.postgres.pool import Connections
@@ -30,6 +32,8 @@ from spotapp.ticker import TICK_SECONDS, Ticker
 from spotcore.control_plane import ControlPlane, control_plane
 from spotcore.ports.world import Clock, Engine
 from spotcore.service.models import Library
+
+SEAL_SECONDS: Final = 60.0
 
 
 @frozen(kw_only=True)
@@ -125,7 +129,13 @@ def open_wiring(
                 connections=connections,
                 listener=listener,
                 relay=relay,
-                ticker=Ticker(plane, clock, board, tick_seconds=tick_seconds),
+                ticker=Ticker(
+                    plane,
+                    clock,
+                    board,
+                    tick_seconds=tick_seconds,
+                    more={"audit seal": (SEAL_SECONDS, AuditSeals(connections, clock).seal)},
+                ),
                 parts=Parts(
                     plane=plane,
                     transactions=storage.transactions,

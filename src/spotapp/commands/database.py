@@ -12,20 +12,37 @@ from attrs import frozen
 
 from spotadapters.embedded import EmbeddedStack, running_database_url
 from spotadapters.postgres.migrate import migrate
+from spotadapters.postgres.pool import Connections
 from spotapp.commands.options import data_dir_option, output_option
 from spotapp.commands.screen import Screen
 from spotapp.failures import console, one_line_failures
 from spotapp.settings import Settings, load_settings
 from spotapp.wiring import Wiring, open_wiring
 from spotcore.control_plane import ControlPlane
+from spotcore.ports.world import Clock
 
 
 @frozen
 class Local:
-    """The use cases on the database, and a screen to show the answer on."""
+    """The use cases, the database itself, and a screen to show the answer on."""
 
-    plane: ControlPlane
+    wiring: Wiring
     screen: Screen
+
+    @property
+    def plane(self) -> ControlPlane:
+        """The use cases."""
+        return self.wiring.plane
+
+    @property
+    def connections(self) -> Connections:
+        """For what is no use case."""
+        return self.wiring.connections
+
+    @property
+    def clock(self) -> Clock:
+        """The machine's."""
+        return self.wiring.parts.clock
 
 
 @contextmanager
@@ -69,6 +86,6 @@ def local(function: Callable[..., None]) -> Callable[..., None]:
         with one_line_failures(bool(context.obj)):
             settings = load_settings(os.environ, data_dir=data_dir)
             with any_database(settings) as database_url, quiet_wiring(settings, database_url) as wiring:
-                function(Local(wiring.plane, Screen(output)), **values)
+                function(Local(wiring, Screen(output)), **values)
 
     return run

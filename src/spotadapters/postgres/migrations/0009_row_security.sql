@@ -34,7 +34,7 @@ begin
     execute format('alter table %s enable row level security', place);
     execute format('alter table %s force row level security', place);
     execute format('create policy own_rows on %s
-        using ((select current_setting(''spotcore.tenant'', true)) in (client_id, ''*''))', place);
+        using ((select nullif(current_setting(''spotcore.tenant'', true), '''')) in (client_id, ''*''))', place);
 end $$;
 
 -- Stored answers are keyed by opaque digests; whose they are is what the transaction said.
