@@ -57,6 +57,7 @@ class Change:
         self.actor = actor
         self.market = market
         self.aggregate = aggregate
+        self._sequence = aggregate.agent.sequence  # of ids; written back once, by ``seal``
         self.events: list[Event] = []
         self.time_served = False
 
@@ -72,9 +73,8 @@ class Change:
 
     def new_id(self) -> str:
         """A fresh id, derived from the agent's counter (see ids.py)."""
-        sequence = self.agent.sequence + 1
-        self.set_agent(sequence=sequence)
-        return derived_id(self.agent.agent_id, sequence)
+        self._sequence += 1
+        return derived_id(self.agent.agent_id, self._sequence)
 
     def set_agent(self, **facts: Any) -> None:
         """Move facts of the agent on."""
@@ -121,8 +121,8 @@ class Change:
 
     def seal(self, answer: Any, due_at: datetime | None) -> Outcome:
         """The decision as a value, its invariants checked (GR-2) and its config version judged (I6)."""
-        if self.aggregate is not self.before:
-            self.set_agent(due_at=due_at)
+        if self.aggregate is not self.before or self._sequence != self.agent.sequence:
+            self.set_agent(due_at=due_at, sequence=self._sequence)
             check(self.aggregate)
             _check_version(self.before, self.aggregate)
         return Outcome(before=self.before, after=self.aggregate, events=tuple(self.events), answer=answer)

@@ -86,7 +86,7 @@ SERVED: Final = (*ENDPOINTS, health.ROOT, *STREAMS)
 def create_app(parts: Parts, *, lifespan: Lifespan | None = None) -> Starlette:
     """The application over the given parts. ``lifespan`` opens and closes what the wiring brought."""
     application = Application(parts)
-    routes: list[BaseRoute] = [_route(one, _bound(application, one)) for one in ENDPOINTS]
+    routes: list[BaseRoute] = [_route(one, _bound(application, one)) for one in sorted(ENDPOINTS, key=_is_seldom)]
     routes.append(_route(STREAM, _stream(application)))
     pages = Pages(
         root=_bound(application, health.ROOT),
@@ -104,6 +104,11 @@ def create_app(parts: Parts, *, lifespan: Lifespan | None = None) -> Starlette:
     app.router.redirect_slashes = False
     app.add_middleware(TrailingSlash)
     return app
+
+
+def _is_seldom(endpoint: Endpoint) -> bool:
+    """False for emergencies, heartbeats and polls, whose paths are looked at first: there are a hundred others."""
+    return endpoint.lane is Lane.ORDINARY and not endpoint.waits
 
 
 def _route(endpoint: Endpoint, serve: Callable[[Request], Awaitable[Response]]) -> Route:

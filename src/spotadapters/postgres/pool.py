@@ -32,6 +32,13 @@ def _configure(connection: Connection) -> None:
     connection.execute("select set_config('spotcore.tenant', %s, false)", (EVERYBODY,))
 
 
+def _warmed(connection: Connection) -> None:
+    """Ready for a storm: nothing is planned for the first time in the middle of one."""
+    _configure(connection)
+    connection.prepare_threshold = 0
+    connection.execute("select warm_up()")
+
+
 class Connections:
     """Three pools on one database. Use it as a context manager; it opens without waiting for the database."""
 
@@ -39,14 +46,14 @@ class Connections:
         self.database_url = database_url
         self.size = size
         self._ordinary = self._pool(database_url, "ordinary", size)
-        self._urgent = self._pool(database_url, "urgent", reserve)
+        self._urgent = self._pool(database_url, "urgent", reserve, warm=True)
         self._single = self._pool(database_url, "single", max(2, size // 2))
 
     @staticmethod
-    def _pool(database_url: str, name: str, size: int) -> "ConnectionPool[Connection]":
+    def _pool(database_url: str, name: str, size: int, *, warm: bool = False) -> "ConnectionPool[Connection]":
         return ConnectionPool(
             database_url,
-            min_size=min(4, size),
+            min_size=size if warm else min(4, size),
             max_size=size,
             name=name,
             open=False,
@@ -57,7 +64,7 @@ class Connections:
                 "connect_timeout": CONNECT_SECONDS,
                 "autocommit": True,
             },
-            configure=_configure,
+            configure=_warmed if warm else _configure,
             check=None,
         )
 
@@ -79,7 +86,7 @@ class Connections:
     def connection(self, *, urgent: bool = False) -> Iterator[Connection]:
         """A connection in a transaction of its own: normal exit commits, an exception rolls back."""
         with _lent(self._urgent if urgent else self._ordinary) as connection:
-            connection.execute(sql.SQL("begin; set local spotcore.tenant = {}").format(tenant()))
+            connection.execute(sql.SQL("begin; set local spotcore.tenant = {}").format(tenant()), prepare=False)
             yield connection
 
     def rows(self, statement: LiteralString, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
