@@ -17,6 +17,7 @@ from spotapp.checks import Finding, examine
 from spotapp.commands.agents import agents
 from spotapp.commands.audit import audit
 from spotapp.commands.clients import clients
+from spotapp.commands.commands import commands
 from spotapp.commands.completion import completion
 from spotapp.commands.database import own_database, quiet_wiring
 from spotapp.commands.events import events
@@ -183,8 +184,8 @@ def _print_findings(findings: list[Finding], output: str) -> None:
 
 
 for command in (
-    agents, audit, clients, completion, events, export, health, incidents, instances, jobs, models, notifications,
-    pools, replicas, savings, stats, switch,
+    agents, audit, clients, commands, completion, events, export, health, incidents, instances, jobs, models,
+    notifications, pools, replicas, savings, stats, switch,
 ):  # fmt: skip
     main.add_command(command)
 

@@ -20,6 +20,7 @@ from spotcore.commands import (
     moved,
     ttl,
 )
+from spotcore.errors import NotFound, StateConflict
 from spotcore.events import EventKind, Level
 from spotcore.ids import CommandId
 from spotcore.instances import Instance
@@ -34,6 +35,7 @@ class Dialect(StrEnum):
 
 
 SLOW: Final = frozenset({CommandKind.LAUNCH, CommandKind.TERMINATE})  # Z31
+WITHDRAWABLE: Final = frozenset({Origin.USER, Origin.URGENT_DECISION, Origin.DECISION, Origin.SCHEDULED})
 WINDING_DOWN: Final = frozenset({CommandKind.TERMINATE, CommandKind.SELF_DESTRUCT})  # Z25
 
 
@@ -86,6 +88,25 @@ def queue(
 def cancel(change: Change, command: Command, reason: str, *, level: Level | None = None) -> None:
     """End an open command that must not run, or whose result no longer counts."""
     _finish(change, command, CommandEvent.CANCEL, EventKind.COMMAND_CANCELLED, reason, level=level)
+
+
+def withdraw(change: Change, command_id: str) -> Command:
+    """A person takes back a planned move that no agent has fetched yet (1.5). Twice is the same.
+
+    Raises ``NotFound``; ``StateConflict`` for what is being executed or has ended, and for what keeps a workload alive.
+    """
+    command = change.aggregate.commands.get(CommandId(command_id))
+    if command is None:
+        raise NotFound("unknown command")
+    if command.state is CommandState.CANCELLED:
+        return command
+    if command.state is not CommandState.PENDING:
+        raise StateConflict(f"the command is {command.state}; only one that no agent has fetched can be cancelled")
+    if command.origin not in WITHDRAWABLE or command.kind in WINDING_DOWN:
+        raise StateConflict(
+            "emergencies, replicas and clean-up take care of themselves; only planned moves are cancelled"
+        )
+    return _finish(change, command, CommandEvent.CANCEL, EventKind.COMMAND_CANCELLED, "taken back by a person")
 
 
 def complete(change: Change, command: Command, result: Mapping[str, Any] | None = None) -> Command:

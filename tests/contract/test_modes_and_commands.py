@@ -617,3 +617,21 @@ def test_a_switch_that_was_fetched_and_never_answered_is_recorded_as_failed_and_
     assert world.primary(agent_id) == "i-0a"
     world.tick(3_600)
     assert len(world.aggregate(agent_id).switches) == 1
+
+
+@pytest.mark.parametrize("build", [Evidence.CLASSIC_CALL, Evidence.MODERN_CALL])
+def test_1_5_a_switch_taken_back_leaves_nothing_behind(world: World, build: Evidence) -> None:
+    agent_id = plain(world, build)
+    world.report_prices(agent_id, dict.fromkeys(ZONES, "0.03"))
+    zone = ZONES[1] if build is Evidence.CLASSIC_CALL else None  # Z28: a v5 stays in its zone, on-demand
+    order = world.switch(agent_id, zone)
+    (planned,) = world.plane.commands.of_agent(world.user, agent_id)
+    assert planned.command_id == order.command.command_id
+    world.plane.commands.withdraw(world.user, agent_id, planned.command_id)
+    world.tick(30)
+    after = world.aggregate(agent_id)
+    assert after.open_commands == ()
+    assert [row.status.value for row in after.instances.values() if not row.is_terminal] == ["running_primary"]
+    dialect = Dialect.CLASSIC if build is Evidence.CLASSIC_CALL else Dialect.MODERN
+    assert world.fetch(agent_id, dialect) == ()
+    assert world.switch(agent_id, zone).command.is_open  # nothing stands in the way of another

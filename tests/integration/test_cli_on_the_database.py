@@ -63,6 +63,27 @@ def test_limits_are_shown_set_one_by_one_and_lifted_cl4(cli: Cli, site: Site) ->
     assert limits("--max-agents", "none") == (None, 9)
 
 
+def test_commands_are_listed_and_taken_back(site: Site) -> None:
+    tenant = site.client("Acme")
+    agent = V4c(tenant, site.new_machine(), logical="web")
+    agent.register()
+    environment = {"SPOTCORE_DATABASE_URL": site.connections.database_url}
+
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(main, ["commands", *words], env=environment)
+
+    assert "no commands" in run("list", agent.agent_id).stdout
+    tenant.post(f"/api/client/instances/{agent.machine}/force-switch", {"target": "ondemand"})
+    (listed,) = json.loads(run("list", agent.agent_id, "--output", "json").stdout)
+    assert (listed["kind"], listed["origin"], listed["state"]) == ("switch", "user", "pending")
+    assert "is cancelled" in run("cancel", agent.agent_id, listed["id"]).stdout
+    assert agent.commands() == []
+    assert run("cancel", agent.agent_id, listed["id"]).exit_code == 0  # twice is the same
+    assert run("cancel", agent.agent_id, "nothing").exit_code == 1
+    unknown = run("list", "nobody")
+    assert (unknown.exit_code, "agents list" in unknown.stderr) == (1, True)
+
+
 def test_defaults_and_apply_to_all_cv9(cli: Cli, site: Site) -> None:
     tenant = site.client("Acme")
     agent = V4c(tenant, site.new_machine(), logical="web")

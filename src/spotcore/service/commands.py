@@ -73,6 +73,21 @@ class Commands:
         assert isinstance(answer, HandedOut)
         return answer
 
+    def of_agent(self, caller: Caller, agent_id: AgentId) -> tuple[Command, ...]:
+        """Open commands and those that ended in the last eight days, newest first. Raises ``NotFound``."""
+        with self.kernel.transactions() as uow:
+            found = uow.agents.get(caller.client_id, agent_id).commands.values()
+        return tuple(sorted(found, key=lambda one: (one.created_at, one.command_id), reverse=True))
+
+    def withdraw(self, caller: Caller, agent_id: AgentId, command_id: str) -> Command:
+        """Take back a planned move that no agent has fetched yet. Raises ``NotFound``, ``StateConflict``."""
+
+        def rule(change: Change) -> Command:
+            require_not_deleted(change.aggregate)
+            return dispatch.withdraw(change, command_id)
+
+        return self.kernel.run(caller, agent_id, rule, keys=Keys(command_ids=(command_id,)))
+
     def result(
         self, caller: Caller, agent_id: AgentId, report: CommandReport, evidence: tuple[Evidence, ...] = ()
     ) -> Command | None:

@@ -16,6 +16,7 @@ from spotcore.change import Change
 from spotcore.clients import ClientStatus
 from spotcore.commands import Command, CommandKind, CommandState, Origin
 from spotcore.dispatch import Dialect
+from spotcore.errors import NotFound, StateConflict
 from spotcore.events import EventKind, Level
 from spotcore.ids import CommandId, InstanceId
 from spotcore.incidents import Severity
@@ -433,3 +434,42 @@ def test_z13_cm5_cm6_in_any_history_a_command_is_delivered_twice_at_most_never_l
     for name, count in deliveries.items():
         kind = aggregate.commands[CommandId(name)].kind
         assert count <= (1 if kind is K.LAUNCH else 2)
+
+
+PLANNED = (O.USER, O.URGENT_DECISION, O.DECISION, O.SCHEDULED)
+
+
+@pytest.mark.parametrize("origin", PLANNED)
+def test_1_5_a_person_takes_back_a_planned_move_that_nobody_has_fetched_once(origin: Origin) -> None:
+    command = a_command(K.SWITCH, origin, "move")
+    outcome = decided(an_aggregate(command), lambda change: dispatch.withdraw(change, "move"))
+    ended = outcome.after.commands[CommandId("move")]
+    assert (ended.state, ended.failure_reason) == (CommandState.CANCELLED, "taken back by a person")
+    assert len(told(outcome, EventKind.COMMAND_CANCELLED)) == 1
+    again = decided(outcome.after, lambda change: dispatch.withdraw(change, "move"))
+    assert (again.answer, again.events) == (ended, ())
+
+
+@pytest.mark.parametrize("origin", [one for one in O if one not in PLANNED])
+def test_1_5_nobody_takes_back_what_keeps_a_workload_alive(origin: Origin) -> None:
+    aggregate = an_aggregate(a_command(K.SWITCH, origin, "move"))
+    with pytest.raises(StateConflict):
+        decided(aggregate, lambda change: dispatch.withdraw(change, "move"))
+
+
+@pytest.mark.parametrize("kind", [K.TERMINATE, K.SELF_DESTRUCT])
+def test_1_5_an_end_that_was_ordered_is_not_taken_back(kind: CommandKind) -> None:
+    with pytest.raises(StateConflict):
+        decided(an_aggregate(a_command(kind, O.USER, "end")), lambda change: dispatch.withdraw(change, "end"))
+
+
+@pytest.mark.parametrize("state", [S for S in CommandState if S not in (CommandState.PENDING, CommandState.CANCELLED)])
+def test_1_5_what_was_fetched_or_has_ended_is_not_taken_back(state: CommandState) -> None:
+    command = evolve(a_command(K.SWITCH, O.USER, "move"), state=state)
+    with pytest.raises(StateConflict, match=state.value):
+        dispatch.withdraw(Change(an_aggregate(command), START), "move")
+
+
+def test_1_5_an_unknown_command_is_not_found() -> None:
+    with pytest.raises(NotFound):
+        dispatch.withdraw(Change(an_aggregate(), START), "nothing")
