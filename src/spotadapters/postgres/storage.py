@@ -13,10 +13,11 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from spotadapters.postgres.errors import translated
+from spotadapters.postgres.ledger import PostgresLedger
 from spotadapters.postgres.models import PostgresModels
 from spotadapters.postgres.pool import Connection, Connections
 from spotadapters.postgres.queries import query
-from spotadapters.postgres.rows import CONVERTER, from_row, loads, recordset, to_row
+from spotadapters.postgres.rows import CONVERTER, from_row, loads, to_row
 from spotadapters.system.tenancy import EVERYBODY, acting_for
 from spotadapters.system.tracing import current
 from spotcore import prices
@@ -135,6 +136,7 @@ class PostgresUnitOfWork:
         self.alerts = PostgresAlerts(connection)
         self.notices = PostgresNotices(connection)
         self.models = PostgresModels(connection)
+        self.ledger = PostgresLedger(connection)
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -194,6 +196,7 @@ class PostgresClients:
         with translated():
             answers = self._connection.execute(query("client_answers_purge"), who).rowcount
             self._connection.execute(query("client_prices_disown"), who)
+            self._connection.execute(query("client_purging"), who)  # its sealed lines may go now
             tables = [row[0] for row in self._connection.execute(query("client_tables"))]
             erased = self._connection.execute(_erasure(tables), who).fetchone()
         assert erased is not None
@@ -418,8 +421,7 @@ class PostgresPrices:
             if report.observations:
                 recorded = self._connection.execute(query("prices_record"), _observations(report))
             if report.ondemand:
-                values = {"items": recordset(report.ondemand), "client_id": report.client_id}
-                self._connection.execute(query("ondemand_record"), values)
+                self._connection.execute(query("ondemand_record"), _listed(report))
         rows = recorded.fetchall() if recorded is not None else []
         return [from_row(loads(row[0]), Alert) for row in rows]
 
@@ -468,6 +470,13 @@ def _observations(report: PriceReport) -> dict[str, Any]:
         "confidence": prices.CONFIDENCE[report.source],
         "received_at": report.received_at,
     }
+
+
+def _listed(report: PriceReport) -> dict[str, Any]:
+    items = [
+        {**to_row(one), "bucket_start": prices.bucket_start(one.observed_at).isoformat()} for one in report.ondemand
+    ]
+    return {"items": Jsonb(items), "client_id": report.client_id, "rank": prices.RANK[report.source]}
 
 
 def _market(data: dict[str, Any]) -> Market:

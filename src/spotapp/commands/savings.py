@@ -1,12 +1,21 @@
 """``spotcore savings`` and ``spotcore export``: money, on the screen and as CSV."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 import click
 
+from spotadapters.postgres.ledger import LedgerReads
+from spotadapters.wire.focus import COLUMNS as COLUMNS_OF_FOCUS
+from spotadapters.wire.focus import focus_rows
+from spotadapters.wire.sheets import sheet
 from spotapp.commands.api import ADMIN_CALL, EITHER_CALL, part
+from spotapp.commands.database import Local, local
+from spotapp.commands.ledger import MONTH as A_MONTH
+from spotapp.commands.ledger import after
 from spotapp.commands.options import Remote, remote, remote_file
+from spotcore.ids import ClientId
 
 COLUMNS: Final = {"period": "name", "on-demand $": "onDemandCost", "paid $": "modelCost", "saved $": "savings"}
 MONTH: Final = {
@@ -96,8 +105,31 @@ def export_stats(remote: Remote, file: Path | None) -> None:
     _write(remote, "/api/admin/export/global-stats", ADMIN_CALL, file)  # E86
 
 
+@export.command("focus")
+@click.argument("client")
+@click.argument("month", type=A_MONTH)
+@to_option
+@local
+def export_focus(here: Local, client: str, month: datetime, file: Path | None) -> None:
+    """A month's ledger lines under FOCUS column names, for cost tools. On the database itself.
+
+    BilledCost stays empty: the ledger is an estimate from prices, not an invoice.
+
+    \b
+    Example:
+      spotcore export focus 7d8f5c1e-… 2026-03 --to focus.csv
+    """
+    known = here.plane.clients.get(ClientId(client))
+    found = LedgerReads(here.connections, here.clock).lines(known.client_id, month, after(month))
+    rows = focus_rows(((one.entry.line, one.machine) for one in found), known.name)
+    _save(sheet(COLUMNS_OF_FOCUS, ([row[name] for name in COLUMNS_OF_FOCUS] for row in rows)), file)
+
+
 def _write(remote: Remote, path: str, needs: str, file: Path | None) -> None:
-    content = remote.api.csv(path, needs=needs)
+    _save(remote.api.csv(path, needs=needs), file)
+
+
+def _save(content: bytes, file: Path | None) -> None:
     if file is None:
         click.echo(content, nl=False)
         return

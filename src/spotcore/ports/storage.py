@@ -19,6 +19,7 @@ from spotcore.events import Event
 from spotcore.ids import AgentId, ClientId
 from spotcore.market import Market
 from spotcore.models import ModelSession, SessionKind
+from spotcore.ports.ledger import LedgerStore
 from spotcore.prices import PriceReport
 from spotcore.sessions import Session
 
@@ -318,6 +319,8 @@ class UnitOfWork(Protocol):
     def notices(self) -> NoticeStore: ...
     @property
     def models(self) -> ModelStore: ...
+    @property
+    def ledger(self) -> LedgerStore: ...
     def savepoint(self) -> AbstractContextManager[None]:
         """What happens inside is undone alone when it raises; the transaction goes on."""
         ...

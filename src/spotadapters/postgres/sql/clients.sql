@@ -67,6 +67,9 @@ update sessions set seen_at = greatest(seen_at, %(seen_at)s) where session_hash 
 -- name: session_end
 delete from sessions where session_hash = %(session_hash)s;
 
+-- name: client_purging
+select set_config('spotcore.purging', %(client_id)s, true);
+
 -- name: client_tables
 -- Every table with rows of a client, also those that later migrations add; partitions are reached through their parent.
 select c.relname::text from pg_class c join pg_attribute a on a.attrelid = c.oid

@@ -10,22 +10,22 @@ select jsonb_build_object(
     'zombie', (select count(*) from instances i where i.client_id = c.client_id and i.status = 'zombie'),
     'terminated', (select count(*) from instances i where i.client_id = c.client_id and i.status = 'terminated'),
     'total_savings', c.total_savings,
-    'realised_savings', (select sum(l.saving) from ledger_lines l where l.client_id = c.client_id),
+    'realised_savings', (select round(sum(l.saving), 8) from ledger_exact l where l.client_id = c.client_id),
     'last_sync', c.last_sync_at, 'created_at', c.created_at,
     'month', (select jsonb_build_object(
-            'baseline_cost', sum(l.baseline), 'actual_cost', sum(l.cost), 'realised_savings_period', sum(l.saving),
-            'replica_cost', sum(l.cost) filter (where l.role = 'replica'),
-            'zombie_cost', sum(l.cost) filter (where l.role = 'zombie'),
-            'estimated_hours', coalesce(sum(extract(epoch from l.ended_at - l.started_at))
+            'baseline_cost', round(sum(l.baseline), 8), 'actual_cost', round(sum(l.cost), 8), 'realised_savings_period', round(sum(l.saving), 8),
+            'replica_cost', round(sum(l.cost) filter (where l.role = 'replica'), 8),
+            'zombie_cost', round(sum(l.cost) filter (where l.role = 'zombie'), 8),
+            'estimated_hours', coalesce(sum(l.seconds)
                 filter (where l.quality = 'estimated'), 0) / 3600,
-            'unpriced_hours', coalesce(sum(extract(epoch from l.ended_at - l.started_at))
+            'unpriced_hours', coalesce(sum(l.seconds)
                 filter (where l.quality = 'unpriced'), 0) / 3600,
             'lines', count(*))
-        from ledger_lines l where l.client_id = c.client_id
+        from ledger_exact l where l.client_id = c.client_id
           and l.started_at >= date_trunc('month', %(now)s::timestamptz at time zone 'UTC') at time zone 'UTC'),
-    'week', (select sum(l.saving) from ledger_lines l where l.client_id = c.client_id
+    'week', (select round(sum(l.saving), 8) from ledger_exact l where l.client_id = c.client_id
              and l.started_at > %(now)s::timestamptz - interval '7 days'),
-    'week_hours', (select extract(epoch from max(l.ended_at) - min(l.started_at)) / 3600 from ledger_lines l
+    'week_hours', (select extract(epoch from max(l.ended_at) - min(l.started_at)) / 3600 from ledger_exact l
         where l.client_id = c.client_id and l.started_at > %(now)s::timestamptz - interval '7 days')
 )::text
 from clients c where c.client_id = %(client_id)s and c.status <> 'deleted';
@@ -113,9 +113,9 @@ select jsonb_build_object(
            and i.instance_id in (s.old_instance_id, s.new_instance_id)), i.installed_at)) / 3600)),
     'total_switches', w.total, 'switches_last7_days', w.week, 'switches_last30_days', w.month,
     'avg_switch_downtime_seconds', w.downtime,
-    'savings_last30_days', (select sum(l.saving) from ledger_lines l where l.client_id = i.client_id
+    'savings_last30_days', (select round(sum(l.saving), 8) from ledger_exact l where l.client_id = i.client_id
         and l.instance_id = i.instance_id and l.started_at > %(now)s::timestamptz - interval '30 days'),
-    'total_savings', (select sum(l.saving) from ledger_lines l where l.client_id = i.client_id
+    'total_savings', (select round(sum(l.saving), 8) from ledger_exact l where l.client_id = i.client_id
         and l.instance_id = i.instance_id),
     'interruption_count', (select count(*) from incidents n where n.client_id = i.client_id
         and n.instance_id = i.instance_id and n.severity = 'termination')
@@ -174,7 +174,7 @@ select jsonb_build_object(
         select x.trigger, count(*) as n from switches x where x.client_id = %(client_id)s
           and x.agent_id = %(agent_id)s and x.state = 'completed' group by x.trigger) t),
     'downtime', round(avg(s.downtime_seconds) filter (where s.state = 'completed'), 3),
-    'savings', (select sum(l.saving) from ledger_lines l where l.client_id = %(client_id)s
+    'savings', (select round(sum(l.saving), 8) from ledger_exact l where l.client_id = %(client_id)s
                 and l.agent_id = %(agent_id)s)
 )::text
 from switches s where s.client_id = %(client_id)s and s.agent_id = %(agent_id)s;

@@ -6,7 +6,7 @@ with lines as (
             when 'weekly' then to_char(l.started_at at time zone 'UTC', 'IYYY-"W"IW')
             else to_char(l.started_at at time zone 'UTC', 'YYYY') end as period,
         l.baseline, l.cost, l.saving
-    from ledger_lines l where l.client_id = %(client_id)s
+    from ledger_exact l where l.client_id = %(client_id)s
 )
 select jsonb_build_object('period', period, 'baseline', coalesce(sum(baseline), 0), 'cost', coalesce(sum(cost), 0),
                           'saving', coalesce(sum(saving), 0))::text

@@ -7,7 +7,7 @@ select jsonb_build_object(
     'pools_covered', (select count(distinct b.pool_id) from price_buckets b
                       where b.bucket_start > %(now)s::timestamptz - interval '24 hours'),
     'total_savings', (select coalesce(sum(total_savings), 0) from clients where status <> 'deleted'),
-    'realised_savings', (select sum(l.saving) from ledger_lines l join clients c on c.client_id = l.client_id
+    'realised_savings', (select round(sum(l.saving), 8) from ledger_exact l join clients c on c.client_id = l.client_id
                          where c.status <> 'deleted'),
     'switches', (select coalesce(jsonb_object_agg(t.trigger, t.n), '{}') from (
         select s.trigger, count(*) as n from switches s join clients c on c.client_id = s.client_id
@@ -25,7 +25,7 @@ select jsonb_build_object(
     'instances', (select count(*) from instances i where i.client_id = c.client_id
                   and i.status in ('launching', 'running_primary', 'running_replica')),
     'total_savings', c.total_savings,
-    'realised_savings', (select sum(l.saving) from ledger_lines l where l.client_id = c.client_id),
+    'realised_savings', (select round(sum(l.saving), 8) from ledger_exact l where l.client_id = c.client_id),
     'last_sync', c.last_sync_at, 'created_at', c.created_at
 )::text
 from clients c where c.status <> 'deleted' order by c.created_at desc, c.client_id;
@@ -102,11 +102,11 @@ order by a.last_heartbeat_at desc nulls last, a.agent_id limit %(limit)s;
 -- name: global_stats
 select jsonb_build_object(
     'id', c.client_id, 'name', c.name, 'email', c.email,
-    'savings', coalesce((select sum(l.saving) from ledger_lines l where l.client_id = c.client_id), 0),
+    'savings', coalesce((select round(sum(l.saving), 8) from ledger_exact l where l.client_id = c.client_id), 0),
     'instances', (select count(*) from instances i where i.client_id = c.client_id
                   and i.status in ('launching', 'running_primary', 'running_replica')),
     'agents', (select count(*) from agents a where a.client_id = c.client_id and a.life = 'live' and a.enabled),
     'created_at', c.created_at
 )::text
 from clients c where c.status = 'active'
-order by coalesce((select sum(l.saving) from ledger_lines l where l.client_id = c.client_id), 0) desc, c.name;
+order by coalesce((select round(sum(l.saving), 8) from ledger_exact l where l.client_id = c.client_id), 0) desc, c.name;

@@ -32,16 +32,15 @@ where a.client_id = %(client_id)s and a.enabled
   and (a.pool_id is null or a.pool_id in (select pool_id from items));
 
 -- name: ondemand_record
-insert into ondemand_prices (instance_type, region, flagged, observed_at, price, client_id)
-select x.instance_type, x.region, x.flagged, x.observed_at, x.price, %(client_id)s
+insert into ondemand_prices as o (instance_type, region, flagged, bucket_start, observed_at, price, rank, client_id)
+select distinct on (instance_type, region, flagged, bucket_start)
+    instance_type, region, flagged, bucket_start, observed_at, price, %(rank)s, %(client_id)s
 from jsonb_to_recordset(%(items)s) as x(
-    instance_type text, region text, flagged boolean, observed_at timestamptz, price numeric)
-where x.price is distinct from (
-    select o.price from ondemand_prices o
-    where o.instance_type = x.instance_type and o.region = x.region and o.flagged = x.flagged
-      and o.observed_at <= x.observed_at
-    order by o.observed_at desc limit 1)
-on conflict do nothing;
+    instance_type text, region text, flagged boolean, bucket_start timestamptz, observed_at timestamptz, price numeric)
+order by instance_type, region, flagged, bucket_start, observed_at, price
+on conflict (instance_type, region, flagged, bucket_start) do update
+set observed_at = excluded.observed_at, price = excluded.price, rank = excluded.rank
+where (-excluded.rank, excluded.observed_at, excluded.price) < (-o.rank, o.observed_at, o.price);
 
 -- name: market
 select market_of(%(client_id)s, %(instance_type)s, %(region)s, %(fresh_since)s, %(week_ago)s);
