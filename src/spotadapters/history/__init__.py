@@ -1,0 +1,1 @@
+"""Price history in bulk: files of change points in, clean buckets out. Needs the extra ``history``."""

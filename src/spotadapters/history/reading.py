@@ -1,0 +1,242 @@
+"""Files of Spot price changes: ``describe-spot-price-history`` pages (JSON), CSV, Parquet.
+
+A change point holds until the pool's next one. Everything is judged before anything is written: a file that was cut short
+is refused, a row that cannot be right is counted with its reason, duplicates count once.
+"""
+
+import gzip
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import duckdb
+from attrs import frozen
+
+from spotcore.prices import AHEAD, BUCKET
+
+SECONDS: Final = int(BUCKET.total_seconds())
+LINUX: Final = ("Linux/UNIX", "Linux/UNIX (Amazon VPC)")
+ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
+    "at": ("timestamp", "ts", "at", "time", "bucket_start"),
+    "kind": ("instancetype", "instance_type", "type"),
+    "az": ("availabilityzone", "availability_zone", "az", "zone"),
+    "price": ("spotprice", "spot_price", "price_usd_h", "price", "price_usd"),
+    "product": ("productdescription", "product_description", "product"),
+}
+NEEDED: Final = ("at", "kind", "az", "price")
+
+
+class UnreadableHistory(Exception):
+    """A file is no price history; the message says what was found and what would be right. Nothing was written."""
+
+
+@frozen(kw_only=True)
+class Summary:
+    """What files hold. ``changes`` are distinct; the rest says where the other rows went."""
+
+    rows: int
+    changes: int
+    duplicates: int
+    rejected: Mapping[str, int]  # by reason
+    pools: int
+    first: datetime | None
+    last: datetime | None
+
+
+class History:
+    """Change points of all files together, in memory and on temporary disk. Use it as a context manager."""
+
+    def __init__(self, paths: Sequence[Path], now: datetime) -> None:
+        """Raises ``UnreadableHistory``."""
+        self._db = duckdb.connect(":memory:", config={"threads": 2, "memory_limit": "2GB"})
+        self._db.execute("create table given (seen text, kind text, az text, price text, product text)")
+        for path in paths:
+            _take(self._db, path)
+        self._judge(now)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._db.close()
+
+    def _judge(self, now: datetime) -> None:
+        """Rows that can be right go on (DQ-2); prices are rounded half-even to 6 decimals without leaving integers."""
+        self._db.execute(_JUDGED, {"latest": (now + AHEAD).astimezone(UTC).replace(tzinfo=None), "linux": list(LINUX)})
+        self._db.execute(_CHANGES)
+
+    def summary(self) -> Summary:
+        """What was found."""
+        total, distinct, pools, first, last = self._one(
+            "select (select count(*) from given), (select count(*) from changes), count(distinct pool_id), min(seen), max(seen)"
+            " from changes"
+        )
+        rejected = dict(
+            self._db.execute(
+                "select reason, count(*) from judged where reason is not null group by 1 order by 1"
+            ).fetchall()
+        )
+        kept = total - sum(rejected.values())
+        return Summary(
+            rows=total,
+            changes=distinct,
+            duplicates=kept - distinct,
+            rejected=rejected,
+            pools=pools,
+            first=_utc(first),
+            last=_utc(last),
+        )
+
+    def pools(self) -> list[tuple[str, int]]:
+        """Every pool with the number of buckets its changes cover."""
+        return self._db.execute(
+            f"select pool_id, (({_FLOOR.format('(select max(seen) from changes)')}) - ({_FLOOR.format('min(seen)')}))"
+            f" // {SECONDS} + 1 from changes group by pool_id order by pool_id"
+        ).fetchall()
+
+    def write_buckets(self, pool_ids: Sequence[str], file: Path) -> int:
+        """The buckets of some pools as CSV without a header: pool, type, region, zone, bucket start, price, observed at,
+        submission id. From each pool's first change to the last change of all; how many."""
+        written = self._one(_BUCKETS.format(file=str(file).replace("'", "''")), {"pools": list(pool_ids)})
+        return int(written[0])
+
+    def _one(self, statement: str, values: Mapping[str, Any] | None = None) -> tuple[Any, ...]:
+        row = self._db.execute(statement, values or {}).fetchone()
+        assert row is not None
+        return row
+
+
+def _utc(at: datetime | None) -> datetime | None:
+    return at.replace(tzinfo=UTC) if at is not None else None
+
+
+_FLOOR: Final = f"epoch({{}})::bigint // {SECONDS} * {SECONDS}"
+
+_JUDGED: Final = """
+create table judged as
+with read as (
+    select *, coalesce(try_cast(seen as timestamp), make_timestamp(try_cast(try_cast(seen as double) * 1000000 as bigint))) as instant,
+        try_cast(try_cast(price as decimal(27, 9))::decimal(38, 9) * 1000000000 as bigint) as nanos
+    from given
+), rounded as (
+    select *, nanos // 1000 + case when nanos % 1000 > 500 or (nanos % 1000 = 500 and nanos // 1000 % 2 = 1) then 1 else 0
+              end as micros
+    from read
+)
+select kind || '.' || az as pool_id, kind, az, coalesce(nullif(regexp_replace(az, '[a-z]+$', ''), ''), az) as region,
+    instant as seen, (micros::decimal(18, 6) / 1000000)::decimal(12, 6) as price,
+    case when product is not null and product not in (select unnest($linux)) then 'another product than Linux/UNIX'
+         when coalesce(kind, '') = '' or coalesce(az, '') = '' or az not like '%-%' then 'no type or no zone'
+         when instant is null then 'the time cannot be read'
+         when instant > $latest then 'in the future'
+         when nanos is null or nanos <= 0 or nanos > 1000000000000 or micros = 0
+             then 'the price is not a number above 0 and up to 1,000'
+    end as reason
+from rounded
+"""
+
+# P1, DQ-4: of two prices seen one instant the one with the smaller digest
+_CHANGES: Final = """
+create table changes as
+select distinct on (pool_id, seen) pool_id, kind, region, az, seen, price
+from (select distinct pool_id, kind, region, az, seen, price from judged where reason is null)
+order by pool_id, seen, sha256(concat_ws('|', '', '', pool_id, 'Linux/UNIX', strftime(seen, '%Y-%m-%dT%H:%M:%S+00:00'), price))
+"""
+
+_BUCKETS: Final = f"""
+copy (
+    with chosen as (select * from changes where pool_id in (select unnest($pools))),
+    reach as (
+        select pool_id, any_value(kind) as kind, any_value(region) as region, any_value(az) as az, min(seen) as first
+        from chosen group by pool_id
+    ), grid as (
+        select r.*, unnest(range({_FLOOR.format("r.first")}, {_FLOOR.format("(select max(seen) from changes)")} + 1, {SECONDS}))
+            as bucket
+        from reach r
+    ), held as (
+        select g.pool_id, g.kind, g.region, g.az, g.bucket, s.price,
+            greatest(s.seen, make_timestamp(g.bucket * 1000000)) as observed_at
+        from grid g asof join chosen s on s.pool_id = g.pool_id and s.seen <= greatest(make_timestamp(g.bucket * 1000000), g.first)
+    )
+    select pool_id, kind, region, az, strftime(make_timestamp(bucket * 1000000), '%Y-%m-%dT%H:%M:%SZ') as bucket_start, price,
+        strftime(observed_at, '%Y-%m-%dT%H:%M:%S.%fZ') as observed_at,
+        sha256(concat_ws('|', '', '', pool_id, 'Linux/UNIX', strftime(observed_at, '%Y-%m-%dT%H:%M:%S+00:00'), price))[:32]
+    from held order by pool_id, bucket_start
+) to '{{file}}' (format csv, header false)
+"""
+
+
+def _take(db: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Add a file's rows as texts, whatever its form."""
+    if not path.is_file():
+        raise UnreadableHistory(f"{path}: no such file")
+    _require_whole(path)
+    scan = _scan(path)
+    try:
+        names = [str(row[0]) for row in db.execute(f"describe select * from {scan}", {"file": str(path)}).fetchall()]
+        columns = _columns(names, path)
+        chosen = ", ".join(
+            f'cast("{columns[name]}" as text)' if name in columns else "null"
+            for name in ("at", "kind", "az", "price", "product")
+        )
+        db.execute(f"insert into given select {chosen} from {scan}", {"file": str(path)})
+    except duckdb.Error as failure:
+        raise UnreadableHistory(f"{path}: {' '.join(str(failure).split())[:300]}") from failure
+
+
+def _scan(path: Path) -> str:
+    """How DuckDB reads the file. Pages of AWS are objects with a list; everything else is a table."""
+    name = path.name.lower().removesuffix(".gz")
+    if name.endswith(".parquet"):
+        return "read_parquet($file)"
+    if name.endswith((".json", ".ndjson", ".jsonl")):
+        row = (
+            'struct("Timestamp" varchar, "InstanceType" varchar, "AvailabilityZone" varchar, "SpotPrice" varchar, '
+            '"ProductDescription" varchar)[]'
+        )
+        return (
+            f"(select unnest(\"SpotPriceHistory\", recursive := true) from read_json($file, format = 'auto', "
+            f"columns = {{'SpotPriceHistory': '{row}'}}, maximum_object_size = 1073741824))"
+        )
+    if name.endswith((".csv", ".tsv", ".txt")):
+        return "read_csv($file, all_varchar = true, header = true, strict_mode = true)"
+    raise UnreadableHistory(f"{path}: use .json (describe-spot-price-history), .csv, .parquet, or these with .gz")
+
+
+def _columns(names: Sequence[str], path: Path) -> dict[str, str]:
+    known = {name.lower(): name for name in names}
+    found = {
+        wanted: known[alias] for wanted, aliases in ALIASES.items() for alias in reversed(aliases) if alias in known
+    }
+    missing = [name for name in NEEDED if name not in found]
+    if missing:
+        words = "; ".join(f"{name}: {' or '.join(ALIASES[name])}" for name in missing)
+        raise UnreadableHistory(f"{path}: columns missing ({words}); it has {', '.join(names)}")
+    return found
+
+
+def _require_whole(path: Path) -> None:
+    """A text that does not end its last line may have been cut in it, and a shorter price would look right."""
+    name = path.name.lower()
+    if not name.removesuffix(".gz").endswith((".csv", ".tsv", ".txt")):
+        return  # JSON and Parquet say themselves that they are incomplete
+    try:
+        if name.endswith(".gz"):
+            last = b""
+            with gzip.open(path, "rb") as packed:
+                while block := packed.read(1 << 20):
+                    last = block[-1:]
+        else:
+            with path.open("rb") as file:
+                file.seek(max(path.stat().st_size - 1, 0))
+                last = file.read(1)
+    except (EOFError, gzip.BadGzipFile) as failure:
+        raise UnreadableHistory(f"{path}: the packed file is incomplete; fetch it again") from failure
+    if last != b"\n":
+        raise UnreadableHistory(
+            f"{path}: its last line does not end, so it may have been cut; add a newline if it is whole"
+        )
