@@ -9,6 +9,7 @@ from attrs import frozen
 
 from spotcore.market import SHOWN_FOR
 from spotcore.prices import OndemandObservation, bucket_start
+from spotcore.quality import Carried, Filled, FillMethod, Observed, PriceInForce
 
 
 @frozen(kw_only=True)
@@ -18,7 +19,7 @@ class BucketPrice:
     start: datetime
     price: Decimal
     confidence: Decimal
-    method: str | None = None
+    method: FillMethod | None = None
 
     @property
     def is_measured(self) -> bool:
@@ -26,30 +27,20 @@ class BucketPrice:
         return self.method is None
 
 
-@frozen(kw_only=True)
-class PriceInForce:
-    """The spot price at an instant and the bucket it stems from."""
-
-    bucket: BucketPrice
-    carried: bool  # from an earlier bucket: `stale` (GF-4)
-
-    @property
-    def price(self) -> Decimal:
-        """$/h."""
-        return self.bucket.price
-
-
 def price_in_force(buckets: Iterable[BucketPrice], at: datetime) -> PriceInForce | None:
     """The bucket containing ``at``, else the last earlier one that began at most 60 minutes before it (SV-4).
 
-    ``buckets`` are of one pool, in any order. None: unpriced.
+    ``buckets`` are of one pool, in any order. None: unpriced. A filled bucket stays `Filled` when carried.
     """
     own = bucket_start(at)
     earlier = [one for one in buckets if one.start <= own and at - one.start <= SHOWN_FOR]
     if not earlier:
         return None
     latest = max(earlier, key=lambda one: one.start)
-    return PriceInForce(bucket=latest, carried=latest.start != own)
+    if latest.method is not None:
+        return Filled(price=latest.price, bucket_start=latest.start, method=latest.method)
+    known = Observed if latest.start == own else Carried
+    return known(price=latest.price, bucket_start=latest.start, confidence=latest.confidence)
 
 
 class OndemandOrigin(StrEnum):

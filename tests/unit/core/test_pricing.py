@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from spotcore.prices import OndemandObservation
 from spotcore.pricing import BucketPrice, ListedPrice, OndemandOrigin, ondemand_in_force, price_in_force
+from spotcore.quality import Carried, Filled, FillMethod, Observed
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
 
-def bucket(minutes: int, price: str = "0.04", method: str | None = None) -> BucketPrice:
+def bucket(minutes: int, price: str = "0.04", method: FillMethod | None = None) -> BucketPrice:
     return BucketPrice(start=T0 + minutes * MINUTE, price=Decimal(price), confidence=Decimal(1), method=method)
 
 
@@ -41,7 +42,7 @@ def seen(minutes: int, price: str, *, flagged: bool = False) -> OndemandObservat
 def test_sv4_the_bucket_or_the_last_earlier_one(seconds: int, price: str, carried: bool) -> None:
     found = price_in_force([bucket(5, "0.05"), bucket(0, "0.04")], T0 + timedelta(seconds=seconds))
     assert found is not None
-    assert (found.price, found.carried) == (Decimal(price), carried)
+    assert (found.price, isinstance(found, Carried)) == (Decimal(price), carried)
 
 
 @pytest.mark.parametrize(
@@ -64,8 +65,8 @@ def test_sv4_no_later_bucket_and_no_order_matters(steps: set[int], seconds: int,
     found = price_in_force(shuffled, at)
     assert found == price_in_force([one for one in rows if one.start <= at], at)
     if found is not None:
-        assert timedelta(0) <= at - found.bucket.start <= timedelta(hours=1)
-        assert found.carried == (at - found.bucket.start >= timedelta(minutes=5))
+        assert timedelta(0) <= at - found.bucket_start <= timedelta(hours=1)
+        assert isinstance(found, Carried) == (at - found.bucket_start >= timedelta(minutes=5))
 
 
 LISTED = [ListedPrice(price=Decimal("0.090"), since=T0 - 60 * MINUTE), ListedPrice(price=Decimal("0.099"), since=T0)]
@@ -113,3 +114,12 @@ def test_sv5_looks_at_nothing_later() -> None:
 def test_sv5_a_tie_does_not_depend_on_order() -> None:
     rows = [seen(0, "0.097"), seen(0, "0.096")]
     assert ondemand_in_force(T0, observations=rows) == ondemand_in_force(T0, observations=rows[::-1])
+
+
+def test_sv4_a_filled_bucket_is_filled_by_type() -> None:
+    rows = [bucket(0, method=FillMethod.WEIGHTED_MEAN)]
+    for at in (T0, T0 + 10 * MINUTE):
+        found = price_in_force(rows, at)
+        assert isinstance(found, Filled)
+        assert found.confidence == Decimal("0.75")
+    assert isinstance(price_in_force([bucket(0)], T0), Observed)
