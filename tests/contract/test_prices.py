@@ -80,6 +80,16 @@ def test_dq4_dq6_live_buckets_equal_the_pure_function_whatever_order_they_came_i
         assert quotes[pool_id].confidence == CONFIDENCE[latest.source]
 
 
+def test_dq3_the_same_submission_in_a_better_role_is_a_no_op(world: World) -> None:
+    """A replica repeats itself after its promotion: raw holds the first receipt, and so does the bucket."""
+    at = world.clock.now()
+    seen = Observation(submission_id="s-1", pool_id=POOLS[0], price=Decimal("0.04"), observed_at=at)
+    for source in (PriceSource.MANUAL_REPLICA, PriceSource.PRIMARY):
+        record(world, [Contender(source=source, observation=seen)])
+    quotes, _ = shown(world)
+    assert quotes[POOLS[0]].confidence == CONFIDENCE[PriceSource.MANUAL_REPLICA]
+
+
 def test_z15_a_filled_bucket_is_no_quote_and_no_recent_price(database_url: str) -> None:
     """A fill of a whole bucket later than the last measured one changes nothing that a rule is shown."""
     clock = FakeClock()
