@@ -9,6 +9,7 @@ from typing import Final
 from attrs import field, frozen
 
 FRESH_FOR: Final = timedelta(minutes=10)  # Z15
+CONFIDENT: Final = Decimal("0.95")
 SHOWN_FOR: Final = timedelta(minutes=60)  # GF-4, SV-4
 
 
@@ -34,7 +35,7 @@ class SpotQuote:
         """True while it may drive a switch (Z15): measured, confidence ≥ 0.95, at most 10 minutes old."""
         return (
             self.quality is PriceQuality.MEASURED
-            and self.confidence >= Decimal("0.95")
+            and self.confidence >= CONFIDENT
             and now - self.observed_at <= FRESH_FOR
         )
 

@@ -80,6 +80,8 @@ CONFIDENCE: Final[Mapping[PriceSource, Decimal]] = {
 FALLBACK_PRICE = Decimal("0.1")  # DQ-8: what agents say when they could not read the price list
 SAME_AS_MEAN = Decimal("0.005")
 AGREES = Decimal("0.01")
+PRODUCT: Final = "Linux/UNIX"  # the one product description whose series are kept
+SAME_PRODUCT: Final = (PRODUCT, "Linux/UNIX (Amazon VPC)")  # one price under two names
 
 
 def bucket_start(at: datetime) -> datetime:
@@ -99,7 +101,7 @@ def submission_id(
     pool_id: str,
     observed_at: datetime,
     price: Decimal,
-    product: str = "Linux/UNIX",
+    product: str = PRODUCT,
 ) -> str:
     """Digest of what makes an observation the same one (P1)."""
     text = "|".join((client_id, machine or "", pool_id, product, observed_at.isoformat(), str(price)))
@@ -119,6 +121,8 @@ class Item(Protocol):
     def price(self) -> Any: ...
     @property
     def observed_at(self) -> datetime | None: ...
+    @property
+    def product(self) -> Any: ...
 
 
 def judge_report(
@@ -181,6 +185,8 @@ def _source(aggregate: Aggregate, machine: Instance | None) -> PriceSource | Non
 
 
 def _observation(aggregate: Aggregate, machine: Instance | None, item: Item, now: datetime) -> Observation | str:
+    if item.product is not None and item.product not in SAME_PRODUCT:
+        return "another product description"
     price = _price(item.price)
     if price is None:
         return "price out of range"

@@ -1,4 +1,4 @@
-"""Buckets of imported history into PostgreSQL: staged by COPY, then merged by the total order of DQ-4, all or nothing."""
+"""Imported history into PostgreSQL: staged by COPY, then merged by the total order of DQ-4, all or nothing."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -30,9 +30,10 @@ select pool_id, min(instance_type), min(region), min(az), min(observed_at) from 
 on conflict (pool_id) do update set first_observed_at = least(pools.first_observed_at, excluded.first_observed_at)
 """
 _MERGE: Final = """
-insert into price_buckets as b (pool_id, bucket_start, instance_type, region, price, source, rank, confidence, observed_at,
-                                submission_id)
-select pool_id, bucket_start, instance_type, region, price, %(source)s, %(rank)s, %(confidence)s, observed_at, submission_id
+insert into price_buckets as b (pool_id, bucket_start, instance_type, region, price, source, rank, confidence,
+                                observed_at, submission_id)
+select pool_id, bucket_start, instance_type, region, price, %(source)s, %(rank)s, %(confidence)s, observed_at,
+       submission_id
 from staged
 on conflict (pool_id, bucket_start) do update
 set price = excluded.price, source = excluded.source, rank = excluded.rank, confidence = excluded.confidence,
@@ -63,7 +64,7 @@ class Imported:
 
 @contextmanager
 def importing(database_url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-    """A connection without time limits, in one transaction that nobody else imports beside. Raises ``AnotherImport``."""
+    """A connection without time limits, in a transaction beside which nobody else imports. Raises ``AnotherImport``.
     with psycopg.connect(database_url, connect_timeout=5, application_name="spotcore-import") as connection:
         connection.execute("set local spotcore.tenant = '*'")
         connection.execute("set local statement_timeout = 0")
@@ -120,10 +121,12 @@ def _copy(connection: psycopg.Connection[tuple[Any, ...]], file: Path) -> None:
 
 
 def load_price_list(
-    connection: psycopg.Connection[tuple[Any, ...]], rows: Sequence[tuple[str, str, Any, datetime | None]], source: str,
+    connection: psycopg.Connection[tuple[Any, ...]],
+    rows: Sequence[tuple[str, str, Any, datetime | None]],
+    source: str,
     now: datetime,
 ) -> int:
-    """On-demand prices (type, region, $/h, since when or from ever) of an imported list (SV-5); how many are new or changed."""
+    """On-demand prices of an imported list (SV-5): type, region, $/h, since when or from ever; how many are news."""
     changed = 0
     for kind, region, price, since in rows:
         changed += connection.execute(

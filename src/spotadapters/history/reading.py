@@ -1,7 +1,7 @@
 """Files of Spot price changes: ``describe-spot-price-history`` pages (JSON), CSV, Parquet.
 
-A change point holds until the pool's next one. Everything is judged before anything is written: a file that was cut short
-is refused, a row that cannot be right is counted with its reason, duplicates count once.
+A change point holds until the pool's next one. Everything is judged before anything is written: a file that was cut
+short is refused, a row that cannot be right is counted with its reason, duplicates count once.
 """
 
 import gzip
@@ -72,8 +72,8 @@ class History:
     def summary(self) -> Summary:
         """What was found."""
         total, distinct, pools, first, last = self._one(
-            "select (select count(*) from given), (select count(*) from changes), count(distinct pool_id), min(seen), max(seen)"
-            " from changes"
+            "select (select count(*) from given), (select count(*) from changes), count(distinct pool_id),"
+            " min(seen), max(seen) from changes"
         )
         rejected = dict(
             self._db.execute(
@@ -99,8 +99,8 @@ class History:
         ).fetchall()
 
     def write_buckets(self, pool_ids: Sequence[str], file: Path) -> int:
-        """The buckets of some pools as CSV without a header: pool, type, region, zone, bucket start, price, observed at,
-        submission id. From each pool's first change to the last change of all; how many."""
+        """The buckets of some pools as CSV without a header: pool, type, region, zone, bucket start, price, observed
+        at, submission id. From each pool's first change to the last change of all; how many."""
         written = self._one(_BUCKETS.format(file=str(file).replace("'", "''")), {"pools": list(pool_ids)})
         return int(written[0])
 
@@ -119,12 +119,13 @@ _FLOOR: Final = f"epoch({{}})::bigint // {SECONDS} * {SECONDS}"
 _JUDGED: Final = """
 create table judged as
 with read as (
-    select *, coalesce(try_cast(seen as timestamp), make_timestamp(try_cast(try_cast(seen as double) * 1000000 as bigint))) as instant,
+    select *, coalesce(try_cast(seen as timestamp),
+                       make_timestamp(try_cast(try_cast(seen as double) * 1000000 as bigint))) as instant,
         try_cast(try_cast(price as decimal(27, 9))::decimal(38, 9) * 1000000000 as bigint) as nanos
     from given
 ), rounded as (
-    select *, nanos // 1000 + case when nanos % 1000 > 500 or (nanos % 1000 = 500 and nanos // 1000 % 2 = 1) then 1 else 0
-              end as micros
+    select *, nanos // 1000 + case when nanos % 1000 > 500 then 1
+                                   when nanos % 1000 = 500 and nanos // 1000 % 2 = 1 then 1 else 0 end as micros
     from read
 )
 select kind || '.' || az as pool_id, kind, az, coalesce(nullif(regexp_replace(az, '[a-z]+$', ''), ''), az) as region,
@@ -144,7 +145,8 @@ _CHANGES: Final = """
 create table changes as
 select distinct on (pool_id, seen) pool_id, kind, region, az, seen, price
 from (select distinct pool_id, kind, region, az, seen, price from judged where reason is null)
-order by pool_id, seen, sha256(concat_ws('|', '', '', pool_id, 'Linux/UNIX', strftime(seen, '%Y-%m-%dT%H:%M:%S+00:00'), price))
+order by pool_id, seen,
+    sha256(concat_ws('|', '', '', pool_id, 'Linux/UNIX', strftime(seen, '%Y-%m-%dT%H:%M:%S+00:00'), price))
 """
 
 _BUCKETS: Final = f"""
@@ -154,17 +156,20 @@ copy (
         select pool_id, any_value(kind) as kind, any_value(region) as region, any_value(az) as az, min(seen) as first
         from chosen group by pool_id
     ), grid as (
-        select r.*, unnest(range({_FLOOR.format("r.first")}, {_FLOOR.format("(select max(seen) from changes)")} + 1, {SECONDS}))
-            as bucket
+        select r.*, unnest(range({_FLOOR.format("r.first")},
+                                 {_FLOOR.format("(select max(seen) from changes)")} + 1, {SECONDS})) as bucket
         from reach r
     ), held as (
         select g.pool_id, g.kind, g.region, g.az, g.bucket, s.price,
             greatest(s.seen, make_timestamp(g.bucket * 1000000)) as observed_at
-        from grid g asof join chosen s on s.pool_id = g.pool_id and s.seen <= greatest(make_timestamp(g.bucket * 1000000), g.first)
+        from grid g asof join chosen s
+            on s.pool_id = g.pool_id and s.seen <= greatest(make_timestamp(g.bucket * 1000000), g.first)
     )
-    select pool_id, kind, region, az, strftime(make_timestamp(bucket * 1000000), '%Y-%m-%dT%H:%M:%SZ') as bucket_start, price,
+    select pool_id, kind, region, az,
+        strftime(make_timestamp(bucket * 1000000), '%Y-%m-%dT%H:%M:%SZ') as bucket_start, price,
         strftime(observed_at, '%Y-%m-%dT%H:%M:%S.%fZ') as observed_at,
-        sha256(concat_ws('|', '', '', pool_id, 'Linux/UNIX', strftime(observed_at, '%Y-%m-%dT%H:%M:%S+00:00'), price))[:32]
+        sha256(concat_ws('|', '', '', pool_id, 'Linux/UNIX', strftime(observed_at, '%Y-%m-%dT%H:%M:%S+00:00'),
+                         price))[:32]
     from held order by pool_id, bucket_start
 ) to '{{file}}' (format csv, header false)
 """

@@ -30,6 +30,7 @@ class PriceItem:
     az: str | None = None
     price: Any = None
     observed_at: datetime | None = None
+    product: Any = None  # the cloud's product description; None: not said, which is Linux
 
 
 @frozen(kw_only=True)

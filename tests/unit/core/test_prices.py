@@ -39,6 +39,7 @@ class Said:
     instance_type: str | None = None
     az: str | None = None
     observed_at: datetime | None = None
+    product: Any = None
 
 
 def reported(
@@ -348,3 +349,29 @@ def test_dq8_the_flag_is_exactly_the_rules_words(price: Decimal, mean: Decimal |
     agrees = last is not None and abs(price - last) / last <= D("0.01")
     fallback = price == D("0.1") or (mean is not None and abs(price - 3 * mean) / (3 * mean) <= D("0.005"))
     assert prices.is_suspicious(price, mean, last) is (fallback and not agrees)
+
+
+# --- product descriptions ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "product",
+    [
+        pytest.param(None, id="not-said"),
+        pytest.param("Linux/UNIX", id="linux"),
+        pytest.param("Linux/UNIX (Amazon VPC)", id="linux-by-its-other-name"),
+    ],
+)
+def test_dq2_a_linux_price_is_taken_whatever_it_is_called(product: Any) -> None:
+    report = reported(Said(product=product), Said())
+    assert len({one.submission_id for one in report.observations}) == 1
+    assert report.rejected == ()
+
+
+@pytest.mark.parametrize(
+    "product", ["Windows", "Windows (Amazon VPC)", "SUSE Linux", "linux/unix", "", 0, ["Linux/UNIX"]]
+)
+def test_dq2_a_price_of_another_product_never_enters_a_linux_series(product: Any) -> None:
+    report = reported(Said(product=product), Said())
+    assert len(report.observations) == 1
+    assert report.rejected == ("another product description",)

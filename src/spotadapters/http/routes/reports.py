@@ -61,6 +61,7 @@ def _spot_item(item: Mapping[str, Any], sheet_time: Any) -> PriceItem:
         az=_text(item.get("az")),
         price=price,
         observed_at=observed_at,
+        product=_first(item.get("product_description"), item.get("ProductDescription")),
     )
 
 

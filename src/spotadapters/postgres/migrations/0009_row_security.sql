@@ -105,12 +105,14 @@ select jsonb_build_object(
         'pool_id', w.pool_id,
         'first_observed_at', w.first_observed_at,
         'latest', (select jsonb_build_object('price', b.price, 'observed_at', b.observed_at, 'confidence', b.confidence)
-                   from price_buckets b where b.pool_id = w.pool_id order by b.bucket_start desc limit 1),
+                   from price_buckets b where b.pool_id = w.pool_id and b.source <> 'interpolated'
+                   order by b.bucket_start desc limit 1),
         'own', (select jsonb_build_object('price', r.price, 'observed_at', r.observed_at)
                 from raw_prices r where r.client_id = p_client and r.pool_id = w.pool_id
                   and r.observed_at > p_fresh_since order by r.observed_at desc limit 1),
         'recent', (select jsonb_agg(t.price order by t.bucket_start) from (
-                       select b.price, b.bucket_start from price_buckets b where b.pool_id = w.pool_id
+                       select b.price, b.bucket_start from price_buckets b
+                       where b.pool_id = w.pool_id and b.source <> 'interpolated'
                        order by b.bucket_start desc limit 10) t),
         'incidents', (select count(*) from incidents n where n.pool_id = w.pool_id and n.opened_at > p_week_ago),
         'own_open', exists (select 1 from incidents n where n.pool_id = w.pool_id and n.client_id = p_client

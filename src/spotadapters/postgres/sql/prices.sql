@@ -10,6 +10,7 @@ with items as (
            %(received_at)s
     from items
     on conflict (client_id, observed_at, submission_id) do nothing
+    returning submission_id
 ), known as (
     insert into pools (pool_id, instance_type, region, az, first_observed_at)
     select pool_id, min(instance_type), min(region), min(az), min(observed_at) from items
@@ -21,6 +22,7 @@ with items as (
     select distinct on (pool_id, bucket_start) pool_id, bucket_start, instance_type, region, price, %(source)s,
            %(rank)s, %(confidence)s, observed_at, submission_id
     from items
+    where submission_id in (select r.submission_id from raw r)  -- DQ-3: as at its first receipt
     order by pool_id, bucket_start, observed_at, submission_id
     on conflict (pool_id, bucket_start) do update
     set price = excluded.price, source = excluded.source, rank = excluded.rank, confidence = excluded.confidence,
