@@ -28,6 +28,7 @@ from spotapp.commands.models import models
 from spotapp.commands.notifications import notifications
 from spotapp.commands.options import data_dir_option
 from spotapp.commands.overview import health, jobs, pools, stats
+from spotapp.commands.prices import prices
 from spotapp.commands.replicas import replicas
 from spotapp.commands.savings import export, savings
 from spotapp.failures import console, one_line_failures
@@ -186,7 +187,7 @@ def _print_findings(findings: list[Finding], output: str) -> None:
 
 for command in (
     agents, audit, clients, commands, completion, events, export, health, incidents, instances, jobs, ledger, models,
-    notifications, pools, replicas, savings, stats, switch,
+    notifications, pools, prices, replicas, savings, stats, switch,
 ):  # fmt: skip
     main.add_command(command)
 

@@ -3,13 +3,14 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, NoReturn
 
 import psycopg
 from rich.console import Console
 from rich.text import Text
 
 from spotadapters.embedded import EmbeddedError
+from spotadapters.history.refusals import HistoryRefused
 from spotadapters.postgres.migrate import MigrationError
 from spotapp.commands.api import ApiFailure
 from spotapp.settings import SettingsError
@@ -17,8 +18,10 @@ from spotapp.web import AddressInUse
 from spotcore.errors import SpotError
 
 KNOWN_FAILURES: Final = (
-    SettingsError, EmbeddedError, MigrationError, AddressInUse, SpotError, ApiFailure, psycopg.Error, OSError,
+    SettingsError, EmbeddedError, MigrationError, AddressInUse, SpotError, ApiFailure,
+    HistoryRefused, psycopg.Error, OSError,
 )  # fmt: skip
+HISTORY: Final = ("duckdb", "ijson", "matplotlib")  # the extra "history"
 console = Console(stderr=True, highlight=False)
 
 
@@ -29,9 +32,16 @@ def one_line_failures(debug: bool) -> Iterator[None]:
         yield
     except BrokenPipeError:
         raise  # the reader has seen enough; click ends quietly
+    except ModuleNotFoundError as missing:
+        if missing.name not in HISTORY:
+            raise
+        _tell('prices in bulk need more packages: pip install "spotcore[history]"')
     except KNOWN_FAILURES as failure:
         if debug:
             raise
-        text = " ".join(str(failure).split())
-        console.print(Text.assemble(("spotcore:", "red"), " ", text), soft_wrap=True)
-        sys.exit(1)
+        _tell(" ".join(str(failure).split()))
+
+
+def _tell(text: str) -> NoReturn:
+    console.print(Text.assemble(("spotcore:", "red"), " ", text), soft_wrap=True)
+    sys.exit(1)

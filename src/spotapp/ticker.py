@@ -17,6 +17,7 @@ log = logging.getLogger("spotapp.ticker")
 TICK_SECONDS: Final = 1.0
 UPKEEP: Final = "upkeep"  # every time-driven rule of an agent (section 9)
 ROUND: Final = "decision round"
+FIRST_SECONDS: Final = 60.0  # a job of an hour or a day first runs soon: the process may not live that long
 DECISION_SECONDS: Final = 10.0  # the round itself decides who is due (Z34)
 
 
@@ -66,8 +67,10 @@ class Ticker:
 
     def _every(self, name: str) -> None:
         seconds, job = self._jobs[name]
-        while not self._stopping.wait(seconds):
+        wait = min(seconds, FIRST_SECONDS)
+        while not self._stopping.wait(wait):
             self._once(name, job)
+            wait = seconds
 
     def _once(self, name: str, job: Callable[[], object]) -> None:
         failed = True

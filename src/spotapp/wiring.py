@@ -1,12 +1,10 @@
 """Settings → adapters → use cases: the only place that builds objects, and closes what it opened."""
 
 import contextlib
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Final
 
 from attrs import frozen
 
@@ -19,7 +17,6 @@ from spotadapters.http.metrics import Metrics
 from spotadapters.http.routing import Server
 from spotadapters.http.waiting import Hub
 from spotadapters.modelcheck import ProcessValidator
-from spotadapters.postgres.audit import AuditSeals
 from spotadapters.postgres.listen import COMMANDS, EVENTS, Listener
 from spotadapters.postgres.live import LiveFeed, LiveRelay
 from spotadapters.postgres.pool import Connections
@@ -28,16 +25,12 @@ from spotadapters.postgres.storage import PostgresStorage
 from spotadapters.system.clock import SystemClock
 from spotadapters.system.identity import SecureIdentity, new_seal_key
 from spotadapters.system.jobs import JobBoard
+from spotapp.background import background
 from spotapp.settings import Settings
 from spotapp.ticker import TICK_SECONDS, Ticker
 from spotcore.control_plane import ControlPlane, control_plane
 from spotcore.ports.world import Clock, Engine
 from spotcore.service.models import Library
-
-log = logging.getLogger("spotapp.wiring")
-
-SEAL_SECONDS: Final = 60.0
-ACCRUAL_SECONDS: Final = 600.0  # the rules ask for an hour; figures are fresher so, and a run has little to do
 
 
 @frozen(kw_only=True)
@@ -90,11 +83,6 @@ def _metrics(connections: Connections, hub: Hub) -> Metrics:
     return metrics
 
 
-def _accrue(plane: ControlPlane) -> None:
-    for client_id, reason in plane.savings.accrue().failed:
-        log.error("ledger_stuck", extra={"client_id": client_id, "reason": reason})
-
-
 @contextmanager
 def open_wiring(
     settings: Settings,
@@ -143,10 +131,7 @@ def open_wiring(
                     clock,
                     board,
                     tick_seconds=tick_seconds,
-                    more={
-                        "audit seal": (SEAL_SECONDS, AuditSeals(connections, clock).seal),
-                        "ledger accrual": (ACCRUAL_SECONDS, lambda: _accrue(plane)),
-                    },
+                    more=background(plane, connections, clock),
                 ),
                 parts=Parts(
                     plane=plane,

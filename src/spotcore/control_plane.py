@@ -14,6 +14,7 @@ from spotcore.service.kernel import Kernel
 from spotcore.service.machines import Machines
 from spotcore.service.models import Library, Models
 from spotcore.service.notices import Notices
+from spotcore.service.pipeline import PricePipeline
 from spotcore.service.prices import Prices
 from spotcore.service.replicas import Replicas
 from spotcore.service.savings import Savings
@@ -37,6 +38,7 @@ class ControlPlane:
     upkeep: Upkeep
     models: Models
     savings: Savings
+    pipeline: PricePipeline
 
 
 def control_plane(
@@ -64,4 +66,5 @@ def control_plane(
         upkeep=Upkeep(kernel),
         models=Models(kernel, library),
         savings=Savings(kernel),
+        pipeline=PricePipeline(kernel),
     )

@@ -103,6 +103,8 @@ class EventKind(StrEnum):
     ML_MODELS_DEACTIVATED = "ml_models_deactivated"
     ML_MODEL_FILES_REMOVED = "ml_model_files_removed"
     PRICE_DISCREPANCY = "price_discrepancy"
+    PRICE_GAP = "price_gap"
+    PRICES_FILLED = "prices_filled"
     PRICE_ALERT = "price_alert"
     CLEANUP_COMPLETED = "cleanup_completed"
 
@@ -389,6 +391,8 @@ CATALOGUE: Final[Mapping[EventKind, EventSpec]] = {
     _K.ML_MODELS_DEACTIVATED: EventSpec(audit=_W, text="Model session {session_id} is no longer live"),
     _K.ML_MODEL_FILES_REMOVED: EventSpec(audit=_I, text="The files of model session {session_id} were removed"),
     _K.PRICE_DISCREPANCY: EventSpec(audit=_W),
+    _K.PRICE_GAP: EventSpec(audit=_I),
+    _K.PRICES_FILLED: EventSpec(audit=_W),
     _K.PRICE_ALERT: EventSpec(
         audit=_I,
         notify=_I,

@@ -11,6 +11,7 @@ import psycopg
 from attrs import frozen
 
 from spotadapters.history.reading import History
+from spotadapters.history.refusals import AnotherImport
 from spotcore import prices
 from spotcore.prices import PriceSource
 
@@ -37,13 +38,9 @@ select pool_id, bucket_start, instance_type, region, price, %(source)s, %(rank)s
 from staged
 on conflict (pool_id, bucket_start) do update
 set price = excluded.price, source = excluded.source, rank = excluded.rank, confidence = excluded.confidence,
-    observed_at = excluded.observed_at, submission_id = excluded.submission_id
+    observed_at = excluded.observed_at, submission_id = excluded.submission_id, method = null, discrepancy = null
 where (-excluded.rank, excluded.observed_at, excluded.submission_id) < (-b.rank, b.observed_at, b.submission_id)
 """
-
-
-class AnotherImport(Exception):
-    """Somebody else is importing into this database; wait for it, then try again. Nothing was written."""
 
 
 @frozen(kw_only=True)
@@ -64,7 +61,7 @@ class Imported:
 
 @contextmanager
 def importing(database_url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-    """A connection without time limits, in a transaction beside which nobody else imports. Raises ``AnotherImport``.
+    """A connection without time limits, in a transaction of its own; ``AnotherImport`` while there is another."""
     with psycopg.connect(database_url, connect_timeout=5, application_name="spotcore-import") as connection:
         connection.execute("set local spotcore.tenant = '*'")
         connection.execute("set local statement_timeout = 0")

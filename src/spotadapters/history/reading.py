@@ -4,7 +4,9 @@ A change point holds until the pool's next one. Everything is judged before anyt
 short is refused, a row that cannot be right is counted with its reason, duplicates count once.
 """
 
+import csv
 import gzip
+import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +14,10 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import duckdb
+import ijson
 from attrs import frozen
 
+from spotadapters.history.refusals import UnreadableHistory
 from spotcore.prices import AHEAD, BUCKET
 
 SECONDS: Final = int(BUCKET.total_seconds())
@@ -25,11 +29,11 @@ ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "price": ("spotprice", "spot_price", "price_usd_h", "price", "price_usd"),
     "product": ("productdescription", "product_description", "product"),
 }
+AWS_NAMES: Final = ("Timestamp", "InstanceType", "AvailabilityZone", "SpotPrice", "ProductDescription")
+JSON: Final = (".json", ".ndjson", ".jsonl")
+TEXT: Final = (".csv", ".tsv", ".txt")
+CSV_SCAN: Final = "read_csv($file, all_varchar = true, header = true, strict_mode = true)"
 NEEDED: Final = ("at", "kind", "az", "price")
-
-
-class UnreadableHistory(Exception):
-    """A file is no price history; the message says what was found and what would be right. Nothing was written."""
 
 
 @frozen(kw_only=True)
@@ -179,36 +183,57 @@ def _take(db: duckdb.DuckDBPyConnection, path: Path) -> None:
     """Add a file's rows as texts, whatever its form."""
     if not path.is_file():
         raise UnreadableHistory(f"{path}: no such file")
+    if _bare_name(path).endswith(JSON):
+        with tempfile.TemporaryDirectory(prefix="spotcore-import-") as folder:
+            rows = Path(folder) / "rows.csv"
+            _unfold(path, rows)
+            _insert(db, path, rows, CSV_SCAN)
+        return
     _require_whole(path)
-    scan = _scan(path)
+    _insert(db, path, path, _scan(path))
+
+
+def _insert(db: duckdb.DuckDBPyConnection, path: Path, rows: Path, scan: str) -> None:
     try:
-        names = [str(row[0]) for row in db.execute(f"describe select * from {scan}", {"file": str(path)}).fetchall()]
+        file = {"file": str(rows)}
+        names = [str(row[0]) for row in db.execute(f"describe select * from {scan}", file).fetchall()]
         columns = _columns(names, path)
         chosen = ", ".join(
             f'cast("{columns[name]}" as text)' if name in columns else "null"
             for name in ("at", "kind", "az", "price", "product")
         )
-        db.execute(f"insert into given select {chosen} from {scan}", {"file": str(path)})
+        db.execute(f"insert into given select {chosen} from {scan}", file)
     except duckdb.Error as failure:
         raise UnreadableHistory(f"{path}: {' '.join(str(failure).split())[:300]}") from failure
 
 
+def _unfold(path: Path, rows: Path) -> None:
+    """The rows of AWS's pages, one page or many one after the other, read as a stream: a page may be huge."""
+    reader = gzip.open if path.name.lower().endswith(".gz") else open
+    try:
+        with reader(path, "rb") as pages, rows.open("w", newline="") as out:
+            writer = csv.writer(out)
+            writer.writerow(AWS_NAMES)
+            found = ijson.items(pages, "SpotPriceHistory.item", multiple_values=True)
+            writer.writerows([row.get(name) for name in AWS_NAMES] for row in found)
+    except (ijson.JSONError, EOFError, gzip.BadGzipFile, AttributeError) as failure:
+        text = " ".join(str(failure).split())[:200]
+        raise UnreadableHistory(
+            f"{path}: no whole describe-spot-price-history page ({text}); fetch it again"
+        ) from failure
+
+
+def _bare_name(path: Path) -> str:
+    return path.name.lower().removesuffix(".gz")
+
+
 def _scan(path: Path) -> str:
-    """How DuckDB reads the file. Pages of AWS are objects with a list; everything else is a table."""
-    name = path.name.lower().removesuffix(".gz")
+    """How DuckDB reads the file."""
+    name = _bare_name(path)
     if name.endswith(".parquet"):
         return "read_parquet($file)"
-    if name.endswith((".json", ".ndjson", ".jsonl")):
-        row = (
-            'struct("Timestamp" varchar, "InstanceType" varchar, "AvailabilityZone" varchar, "SpotPrice" varchar, '
-            '"ProductDescription" varchar)[]'
-        )
-        return (
-            f"(select unnest(\"SpotPriceHistory\", recursive := true) from read_json($file, format = 'auto', "
-            f"columns = {{'SpotPriceHistory': '{row}'}}, maximum_object_size = 1073741824))"
-        )
-    if name.endswith((".csv", ".tsv", ".txt")):
-        return "read_csv($file, all_varchar = true, header = true, strict_mode = true)"
+    if name.endswith(TEXT):
+        return CSV_SCAN
     raise UnreadableHistory(f"{path}: use .json (describe-spot-price-history), .csv, .parquet, or these with .gz")
 
 
@@ -227,8 +252,8 @@ def _columns(names: Sequence[str], path: Path) -> dict[str, str]:
 def _require_whole(path: Path) -> None:
     """A text that does not end its last line may have been cut in it, and a shorter price would look right."""
     name = path.name.lower()
-    if not name.removesuffix(".gz").endswith((".csv", ".tsv", ".txt")):
-        return  # JSON and Parquet say themselves that they are incomplete
+    if not _bare_name(path).endswith(TEXT):
+        return  # Parquet says itself that it is incomplete
     try:
         if name.endswith(".gz"):
             last = b""

@@ -66,7 +66,7 @@ class MemoryLedger:
         return found
 
     def spot(self, pool_ids: Collection[str], since: datetime, until: datetime) -> Mapping[str, Sequence[Bucket]]:
-        return {
+        found = {
             pool_id: [
                 Bucket(start, row.observation.price)
                 for start, row in self._tables.buckets.get(pool_id, {}).items()
@@ -74,6 +74,11 @@ class MemoryLedger:
             ]
             for pool_id in pool_ids
         }
+        for (pool_id, start), filled in self._tables.fills.items():
+            measured = self._tables.buckets.get(pool_id, {})
+            if pool_id in found and since < start < until and start not in measured:
+                found[pool_id].append(Bucket(start, filled.price, filled=True))
+        return found
 
     def ondemand(self, wanted: Collection[TypeInRegion]) -> Mapping[TypeInRegion, OndemandPrices]:
         observed: dict[TypeInRegion, list[OndemandPrice]] = defaultdict(list)

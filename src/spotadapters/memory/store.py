@@ -5,7 +5,7 @@ agents (I10, I13, unique names) are checked here as the database checks them, so
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -20,6 +20,7 @@ from spotcore import prices
 from spotcore.agents import Agent, Life
 from spotcore.aggregate import Aggregate, check
 from spotcore.alerts import Alert
+from spotcore.buckets import Contender, Discrepancy, judge_buckets
 from spotcore.change import Outcome
 from spotcore.clients import Client, ClientStatus
 from spotcore.decisions import DecisionRecord
@@ -32,8 +33,10 @@ from spotcore.ledger import Entry
 from spotcore.market import Market, OndemandQuote, PoolRecord, SpotQuote
 from spotcore.models import ModelSession
 from spotcore.pools import parse_pool
+from spotcore.ports.ledger import TypeInRegion
 from spotcore.ports.storage import Credential, Keys, MachineBinding, PollView, StoredAnswer, TokenRecord, UnitOfWork
 from spotcore.prices import Observation, OndemandObservation, PriceReport, PriceSource
+from spotcore.quality import Filled
 from spotcore.sessions import ENDS_AFTER, Session
 
 MARKET_WINDOW = timedelta(days=7)
@@ -46,6 +49,7 @@ class Bucket:
 
     source: PriceSource
     observation: Observation
+    discrepancy: Discrepancy | None = None  # found by the pipeline (DQ-5)
 
 
 @define
@@ -60,6 +64,7 @@ class Tables:
     raw: dict[str, tuple[PriceReport, Observation]] = field(factory=dict)
     own: dict[tuple[ClientId, str], Observation] = field(factory=dict)
     buckets: dict[str, dict[datetime, Bucket]] = field(factory=dict)
+    fills: dict[tuple[str, datetime], Filled] = field(factory=dict)  # by pool and start; the pipeline's alone (GF-6)
     ondemand: dict[tuple[str, str, bool], OndemandObservation] = field(factory=dict)  # the latest of each kind
     ondemand_history: dict[tuple[str, str, bool, datetime], tuple[int, OndemandObservation]] = field(
         factory=dict
@@ -178,6 +183,11 @@ class MemoryUnitOfWork:
         except BaseException:
             self._journal.undo(mark)
             raise
+
+
+def _is_in(pool_id: str, group: TypeInRegion) -> bool:
+    pool = parse_pool(pool_id)
+    return (pool.instance_type, pool.region) == group
 
 
 class MemoryClients:
@@ -479,6 +489,51 @@ class MemoryPrices:
         )
         return Market(spot=spot, ondemand=ondemand, pools=pools)
 
+    def groups(self, received_since: datetime) -> Sequence[TypeInRegion]:
+        pools = {one.pool_id for report, one in self._tables.raw.values() if report.received_at >= received_since}
+        return sorted({(parse_pool(pool).instance_type, parse_pool(pool).region) for pool in pools})
+
+    def repair(self, group: TypeInRegion, since: datetime) -> int:
+        contenders = [
+            Contender(source=report.source, observation=one)
+            for report, one in self._tables.raw.values()
+            if _is_in(one.pool_id, group) and one.observed_at >= since
+        ]
+        changed = 0
+        for (pool_id, start), verdict in judge_buckets(contenders).items():
+            won = verdict.winner
+            bucket = Bucket(source=won.source, observation=won.observation, discrepancy=verdict.discrepancy)
+            rows = self._tables.buckets.setdefault(pool_id, {})
+            if rows.get(start) != bucket:
+                self._journal.put(rows, start, bucket)
+                changed += 1
+        return changed
+
+    def discrepancies(self, group: TypeInRegion, since: datetime) -> Sequence[tuple[str, datetime]]:
+        return sorted(
+            (pool_id, start)
+            for pool_id, rows in self._tables.buckets.items()
+            for start, row in rows.items()
+            if _is_in(pool_id, group) and start >= since and row.discrepancy is Discrepancy.WARNING
+        )
+
+    def measured(self, group: TypeInRegion, since: datetime) -> Mapping[str, Mapping[datetime, Decimal]]:
+        return {
+            pool_id: {start: row.observation.price for start, row in rows.items() if start >= since}
+            for pool_id, rows in self._tables.buckets.items()
+            if _is_in(pool_id, group)
+        }
+
+    def replace_fills(self, group: TypeInRegion, since: datetime, fills: Mapping[str, Sequence[Filled]]) -> int:
+        wanted = {(pool_id, row.bucket_start): row for pool_id, rows in fills.items() for row in rows}
+        known = {key: row for key, row in self._tables.fills.items() if _is_in(key[0], group) and key[1] >= since}
+        self._journal.drop(self._tables.fills, [key for key in known if key not in wanted])
+        for key, row in wanted.items():
+            if known.get(key) != row:
+                self._journal.put(self._tables.fills, key, row)
+        gone = sum(key not in wanted for key in known)
+        return gone + sum(known.get(key) != row for key, row in wanted.items())
+
     def _incidents(self, now: datetime) -> list[Incident]:
         return [
             incident
@@ -568,6 +623,9 @@ class MemoryAudit:
 
     def add(self, events: Sequence[Event]) -> None:
         self._journal.append_events(events)
+
+    def unknown(self, event_ids: Collection[str]) -> frozenset[str]:
+        return frozenset(event_ids) - {event.event_id for event in self._journal.tables.events}
 
 
 class MemoryAlerts:

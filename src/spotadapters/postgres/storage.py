@@ -1,7 +1,7 @@
 """The storage ports on PostgreSQL: one transaction, one locked agent, few round trips."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -37,9 +37,11 @@ from spotcore.incidents import Incident
 from spotcore.instances import Instance
 from spotcore.market import Market, OndemandQuote, PoolRecord, SpotQuote
 from spotcore.pools import parse_pool
+from spotcore.ports.ledger import TypeInRegion
 from spotcore.ports.storage import Credential, Keys, MachineBinding, PollView, StoredAnswer, TokenRecord, UnitOfWork
 from spotcore.ports.world import Clock
 from spotcore.prices import PriceReport
+from spotcore.quality import Filled
 from spotcore.replicas import Replica
 from spotcore.sessions import Session
 from spotcore.switches import PrimaryPeriod, Switch
@@ -438,10 +440,55 @@ class PostgresPrices:
         assert row is not None
         return _market(loads(row[0]))
 
+    def groups(self, received_since: datetime) -> Sequence[TypeInRegion]:
+        with translated():
+            rows = self._connection.execute(query("price_groups"), {"received_since": received_since}).fetchall()
+        return [(row[0], row[1]) for row in rows]
+
+    def repair(self, group: TypeInRegion, since: datetime) -> int:
+        values = {
+            **_place(group, since),
+            "ranks": Jsonb({source.value: rank for source, rank in prices.RANK.items()}),
+            "confidences": Jsonb({source.value: str(one) for source, one in prices.CONFIDENCE.items()}),
+        }
+        with translated():
+            return self._connection.execute(query("buckets_repair"), values).rowcount
+
+    def discrepancies(self, group: TypeInRegion, since: datetime) -> Sequence[tuple[str, datetime]]:
+        with translated():
+            rows = self._connection.execute(query("buckets_in_doubt"), _place(group, since)).fetchall()
+        return [(row[0], row[1]) for row in rows]
+
+    def measured(self, group: TypeInRegion, since: datetime) -> Mapping[str, Mapping[datetime, Decimal]]:
+        found: dict[str, dict[datetime, Decimal]] = {}
+        with translated():
+            for pool_id, start, price in self._connection.execute(query("buckets_measured"), _place(group, since)):
+                found.setdefault(pool_id, {})[start] = price
+        return found
+
+    def replace_fills(self, group: TypeInRegion, since: datetime, fills: Mapping[str, Sequence[Filled]]) -> int:
+        items = [
+            {
+                "pool_id": pool_id, "bucket_start": row.bucket_start.isoformat(), "price": str(row.price),
+                "confidence": str(row.confidence), "method": row.method.value,
+            }
+            for pool_id, rows in fills.items()
+            for row in rows
+        ]  # fmt: skip
+        with translated():
+            row = self._connection.execute(
+                query("fills_replace"), {**_place(group, since), "items": Jsonb(items)}
+            ).fetchone()
+        return int(row[0]) if row else 0
+
     def last_unflagged_ondemand(self, client_id: ClientId, instance_type: str, region: str) -> Decimal | None:
         values = {"instance_type": instance_type, "region": region}
         row = self._connection.execute(query("last_unflagged_ondemand"), values).fetchone()
         return row[0] if row else None
+
+
+def _place(group: TypeInRegion, since: datetime) -> dict[str, Any]:
+    return {"instance_type": group[0], "region": group[1], "since": since}
 
 
 def _observations(report: PriceReport) -> dict[str, Any]:
@@ -597,6 +644,10 @@ class PostgresAudit:
         with translated():
             self._connection.execute(query("events_save"), {"doc": Jsonb(_events_document(events))})
         self._heard.note(events)
+
+    def unknown(self, event_ids: Collection[str]) -> frozenset[str]:
+        rows = self._connection.execute(query("events_known"), {"event_ids": sorted(event_ids)}).fetchall()
+        return frozenset(event_ids) - {row[0] for row in rows}
 
 
 class PostgresAlerts:

@@ -1,6 +1,6 @@
 """Storage: one transaction at a time, one agent locked in it (GR-1). Reads for screens have their own port."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from decimal import Decimal
@@ -19,8 +19,9 @@ from spotcore.events import Event
 from spotcore.ids import AgentId, ClientId
 from spotcore.market import Market
 from spotcore.models import ModelSession, SessionKind
-from spotcore.ports.ledger import LedgerStore
+from spotcore.ports.ledger import LedgerStore, TypeInRegion
 from spotcore.prices import PriceReport
+from spotcore.quality import Filled
 from spotcore.sessions import Session
 
 
@@ -192,6 +193,28 @@ class PriceStore(Protocol):
         """Quotes and records of every pool of the type and region; the client's own fresh observations come first."""
         ...
 
+    def groups(self, received_since: datetime) -> Sequence[TypeInRegion]:
+        """Types in regions of which something was received or imported since, in order."""
+        ...
+
+    def repair(self, group: TypeInRegion, since: datetime) -> int:
+        """Bring buckets from ``since`` on to the winners of what was submitted (DQ-4) and flag discrepancies (DQ-5);
+        how many buckets changed. Live reports leave winners nothing to do."""
+        ...
+
+    def discrepancies(self, group: TypeInRegion, since: datetime) -> Sequence[tuple[str, datetime]]:
+        """Buckets whose runner-up differs by more than 10 %, by pool and start."""
+        ...
+
+    def measured(self, group: TypeInRegion, since: datetime) -> Mapping[str, Mapping[datetime, Decimal]]:
+        """Measured buckets by pool and start, backfill included (P6)."""
+        ...
+
+    def replace_fills(self, group: TypeInRegion, since: datetime, fills: Mapping[str, Sequence[Filled]]) -> int:
+        """Make these the filled buckets of the group from ``since`` on, and no others; how many rows changed. A
+        measured bucket is never touched (GF-5)."""
+        ...
+
     def last_unflagged_ondemand(self, client_id: ClientId, instance_type: str, region: str) -> Decimal | None:
         """For judging a suspicious on-demand price (DQ-8)."""
         ...
@@ -232,6 +255,10 @@ class AuditLog(Protocol):
 
     def add(self, events: Sequence[Event]) -> None:
         """Audit rows, notifications and outbox entries, as ``AgentStore.save`` writes them."""
+        ...
+
+    def unknown(self, event_ids: Collection[str]) -> frozenset[str]:
+        """Those of the ids that no audit row has."""
         ...
 
 

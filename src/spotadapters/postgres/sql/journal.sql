@@ -1,6 +1,9 @@
 -- name: events_save
 select save_events(%(doc)s);
 
+-- name: events_known
+select event_id from audit_events where event_id = any(%(event_ids)s);
+
 -- name: decision_add
 insert into decisions (client_id, decision_id, agent_id, made_at, trigger, snapshot_hash, command_id, body)
 values (%(client_id)s, %(decision_id)s, %(agent_id)s, %(made_at)s, %(trigger)s, %(snapshot_hash)s, %(command_id)s,

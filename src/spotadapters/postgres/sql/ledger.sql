@@ -98,7 +98,8 @@ order by a.logical_agent_id, l.agent_id, l.started_at, l.instance_id, l.line_id;
 -- name: ledger_price_rows
 -- What the spot price of a time came from: the winners of the buckets in force then (SV-4, P8).
 select to_jsonb(b)::text from (
-    select pool_id, bucket_start, price, source, confidence, observed_at, submission_id from price_buckets
+    select pool_id, bucket_start, price, source, method, confidence, discrepancy, observed_at, submission_id
+    from price_buckets
     where pool_id = %(pool_id)s and bucket_start > %(since)s::timestamptz - interval '60 minutes'
       and bucket_start < %(until)s
     order by bucket_start) b;

@@ -26,7 +26,7 @@ with items as (
     order by pool_id, bucket_start, observed_at, submission_id
     on conflict (pool_id, bucket_start) do update
     set price = excluded.price, source = excluded.source, rank = excluded.rank, confidence = excluded.confidence,
-        observed_at = excluded.observed_at, submission_id = excluded.submission_id
+        observed_at = excluded.observed_at, submission_id = excluded.submission_id, method = null, discrepancy = null
     where (-excluded.rank, excluded.observed_at, excluded.submission_id) < (-b.rank, b.observed_at, b.submission_id)
 )
 select to_jsonb(a)::text from pricing_alerts a
@@ -51,3 +51,77 @@ select market_of(%(client_id)s, %(instance_type)s, %(region)s, %(fresh_since)s, 
 select price from ondemand_prices
 where instance_type = %(instance_type)s and region = %(region)s and not flagged
 order by observed_at desc limit 1;
+
+-- name: price_groups
+select distinct p.instance_type, p.region
+from raw_prices r join pools p on p.pool_id = r.pool_id where r.received_at >= %(received_since)s
+union
+select distinct instance_type, region from price_buckets
+where source = 'backfill' and bucket_start >= %(received_since)s
+order by 1, 2;
+
+-- name: buckets_repair
+-- The winners of what was submitted (DQ-4), and how far the runner-up is from each (DQ-5, P2).
+with submitted as (
+    select distinct on (r.submission_id) r.pool_id, r.source, r.price, r.observed_at, r.submission_id,
+        to_timestamp(floor(extract(epoch from r.observed_at) / 300) * 300) as bucket_start,
+        (%(ranks)s::jsonb->>r.source)::integer as rank, (%(confidences)s::jsonb->>r.source)::numeric as confidence
+    from raw_prices r join pools p on p.pool_id = r.pool_id
+    where p.instance_type = %(instance_type)s and p.region = %(region)s and r.observed_at >= %(since)s
+    order by r.submission_id, (%(ranks)s::jsonb->>r.source)::integer desc, r.observed_at
+), ranked as (
+    select *, row_number() over w as place, lead(price) over w as runner_up
+    from submitted window w as (partition by pool_id, bucket_start order by rank desc, observed_at, submission_id)
+), winners as (
+    select *, case when abs(runner_up - price) > price * 0.10 then 'warning'
+                   when abs(runner_up - price) > price * 0.005 then 'flagged' end as discrepancy
+    from ranked where place = 1
+)
+insert into price_buckets as b (pool_id, bucket_start, instance_type, region, price, source, rank, confidence,
+                                observed_at, submission_id, discrepancy)
+select pool_id, bucket_start, %(instance_type)s, %(region)s, price, source, rank, confidence, observed_at,
+       submission_id, discrepancy
+from winners
+on conflict (pool_id, bucket_start) do update
+set price = excluded.price, source = excluded.source, rank = excluded.rank, confidence = excluded.confidence,
+    observed_at = excluded.observed_at, submission_id = excluded.submission_id, discrepancy = excluded.discrepancy,
+    method = null
+where (-excluded.rank, excluded.observed_at, excluded.submission_id) < (-b.rank, b.observed_at, b.submission_id)
+   or (excluded.submission_id = b.submission_id and excluded.discrepancy is distinct from b.discrepancy);
+
+-- name: buckets_in_doubt
+select pool_id, bucket_start from price_buckets
+where instance_type = %(instance_type)s and region = %(region)s and bucket_start >= %(since)s and discrepancy = 'warning'
+order by 1, 2;
+
+-- name: buckets_measured
+select pool_id, bucket_start, price from price_buckets
+where instance_type = %(instance_type)s and region = %(region)s and bucket_start >= %(since)s
+  and source <> 'interpolated';
+
+-- name: fills_replace
+with wanted as (
+    select * from jsonb_to_recordset(%(items)s) as x(
+        pool_id text, bucket_start timestamptz, price numeric, confidence numeric, method text)
+), gone as (
+    delete from price_buckets b
+    where b.instance_type = %(instance_type)s and b.region = %(region)s and b.bucket_start >= %(since)s
+      and b.source = 'interpolated'
+      and not exists (select 1 from wanted w where w.pool_id = b.pool_id and w.bucket_start = b.bucket_start)
+    returning 1
+), put as (
+    insert into price_buckets as b (pool_id, bucket_start, instance_type, region, price, source, rank, confidence,
+                                    observed_at, submission_id, method)
+    select pool_id, bucket_start, %(instance_type)s, %(region)s, price, 'interpolated', 1, confidence, bucket_start, '',
+           method
+    from wanted
+    on conflict (pool_id, bucket_start) do update
+    set price = excluded.price, confidence = excluded.confidence, method = excluded.method
+    where b.source = 'interpolated'
+      and (b.price, b.confidence, b.method) is distinct from (excluded.price, excluded.confidence, excluded.method)
+    returning 1
+)
+select (select count(*) from gone) + (select count(*) from put);
+
+-- name: raw_prices_keep
+select to_jsonb(keep_raw_prices(%(now)s, %(before)s))::text;

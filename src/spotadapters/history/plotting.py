@@ -1,0 +1,71 @@
+"""A pool's price over time as a picture, fills and discrepancies marked."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import matplotlib.dates
+from attrs import frozen
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from spotadapters.history.refusals import UnknownFormat
+
+FORMATS: Final = (".png", ".svg")
+GAP_SECONDS: Final = 300.0
+
+
+@frozen(kw_only=True)
+class Point:
+    """A clean bucket. Price in $/h."""
+
+    start: datetime
+    price: Decimal
+    filled: bool = False
+    doubtful: bool = False
+
+
+def plot(pool_id: str, points: Sequence[Point], ondemand: Decimal | None, file: Path) -> None:
+    """Draw the series into ``file`` (PNG or SVG by its name). Holes stay holes. Raises ``UnknownFormat``."""
+    if file.suffix.lower() not in FORMATS:
+        raise UnknownFormat(f"{file}: use a name that ends in {' or '.join(FORMATS)}")
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes: Any = figure.add_subplot()  # matplotlib types no dates
+    for stretch in _stretches(points):
+        axes.plot([one.start for one in stretch], [float(one.price) for one in stretch], color="#1f6feb", linewidth=1.2,
+                  drawstyle="steps-post")  # fmt: skip
+    _mark(axes, [one for one in points if one.filled], "#d97706", "filled")
+    _mark(axes, [one for one in points if one.doubtful], "#dc2626", "reporters differ")
+    if ondemand is not None:
+        axes.axhline(float(ondemand), color="#6b7280", linestyle="--", linewidth=1, label="on-demand")
+    axes.set_title(pool_id, loc="left")
+    axes.set_ylabel("$/h")
+    axes.set_ylim(bottom=0)
+    dates: Any = matplotlib.dates
+    locator = dates.AutoDateLocator(tz="UTC")
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz="UTC"))
+    axes.grid(color="#e5e7eb", linewidth=0.6)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="upper right", frameon=False)
+    figure.savefig(file, dpi=120, metadata={"Date": None} if file.suffix.lower() == ".svg" else None)
+
+
+def _stretches(points: Sequence[Point]) -> list[list[Point]]:
+    """Runs of neighbouring buckets, so that no line is drawn over a hole."""
+    runs: list[list[Point]] = []
+    for one in points:
+        if runs and (one.start - runs[-1][-1].start).total_seconds() <= GAP_SECONDS:
+            runs[-1].append(one)
+        else:
+            runs.append([one])
+    return runs
+
+
+def _mark(axes: Any, points: Sequence[Point], colour: str, label: str) -> None:
+    if points:
+        prices = [float(one.price) for one in points]
+        axes.plot([one.start for one in points], prices, ".", color=colour, label=label, markersize=4)
