@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Final
 
 from spotadapters.postgres.audit import AuditSeals
@@ -21,9 +23,10 @@ Job = tuple[float, Callable[[], object]]
 """Seconds between runs, and what to do."""
 
 
-def background(plane: ControlPlane, connections: Connections, clock: Clock) -> Mapping[str, Job]:
+def background(plane: ControlPlane, connections: Connections, clock: Clock, data_dir: Path) -> Mapping[str, Job]:
     """The jobs by name. Every one is repeatable, and two processes at once do the work once (JB-1).
 
+    Datasets are built where the extra ``history`` is installed.
     The ledger accrues every ten minutes where the rules ask for an hour: figures are fresher, a run has little to do.
     """
     seals, reader = AuditSeals(connections, clock), Reader(connections, clock)
@@ -37,12 +40,21 @@ def background(plane: ControlPlane, connections: Connections, clock: Clock) -> M
         seals.prune(clock.now() - AUDIT_KEPT)
         reader.rows("raw_prices_keep", dict, before=clock.now() - RAW_PRICES_KEPT)
 
-    return {
+    jobs: dict[str, Job] = {
         "audit seal": (60.0, seals.seal),
         "data pipeline": (3_600.0, pipeline.run),
         "ledger accrual": (600.0, accrue),
         "retention": (86_400.0, retain),
     }
+    if find_spec("duckdb") is not None:
+        jobs["dataset build"] = (21_600.0, lambda: _build(connections.database_url, data_dir, clock))
+    return jobs
+
+
+def _build(database_url: str, data_dir: Path, clock: Clock) -> None:
+    from spotadapters.history.dataset import Datasets
+
+    Datasets(database_url, data_dir / "datasets").build(clock.now())
 
 
 class _Pipeline:

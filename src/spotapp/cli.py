@@ -20,6 +20,7 @@ from spotapp.commands.clients import clients
 from spotapp.commands.commands import commands
 from spotapp.commands.completion import completion
 from spotapp.commands.database import own_database, quiet_wiring
+from spotapp.commands.dataset import dataset
 from spotapp.commands.events import events
 from spotapp.commands.incidents import incidents
 from spotapp.commands.instances import instances, switch
@@ -186,8 +187,8 @@ def _print_findings(findings: list[Finding], output: str) -> None:
 
 
 for command in (
-    agents, audit, clients, commands, completion, events, export, health, incidents, instances, jobs, ledger, models,
-    notifications, pools, prices, replicas, savings, stats, switch,
+    agents, audit, clients, commands, completion, dataset, events, export, health, incidents, instances, jobs, ledger,
+    models, notifications, pools, prices, replicas, savings, stats, switch,
 ):  # fmt: skip
     main.add_command(command)
 

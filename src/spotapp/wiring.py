@@ -131,7 +131,7 @@ def open_wiring(
                     clock,
                     board,
                     tick_seconds=tick_seconds,
-                    more=background(plane, connections, clock),
+                    more=background(plane, connections, clock, settings.data_dir),
                 ),
                 parts=Parts(
                     plane=plane,
