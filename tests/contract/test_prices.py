@@ -100,8 +100,8 @@ def test_z15_a_filled_bucket_is_no_quote_and_no_recent_price(database_url: str) 
         with psycopg.connect(database_url) as connection:
             connection.execute(
                 """insert into price_buckets (pool_id, bucket_start, instance_type, region, price, source, rank,
-                                              confidence, observed_at, submission_id)
-                   values (%s, %s, %s, %s, 9, 'interpolated', 1, 0.85, %s, '')""",
+                                              confidence, observed_at, submission_id, method)
+                   values (%s, %s, %s, %s, 9, 'interpolated', 1, 0.85, %s, '', 'linear')""",
                 (POOLS[0], clock.now() + timedelta(minutes=5), TYPE, REGION, clock.now()),
             )
         assert shown(world) == before
