@@ -595,6 +595,8 @@ def test_a_notification_that_was_told_already_is_no_second_frame_nt1(site: Site,
 
 
 def test_a_running_relay_tells_within_a_moment_of_the_commit(site: Site, agent: V4c) -> None:
+    published(site)  # what the registration left
+
     async def main() -> float:
         site.live.attach()
         site.relay.start()
