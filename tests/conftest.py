@@ -72,6 +72,12 @@ def _create(servers: EmbeddedStack, name: str, template: str = "template1") -> s
 
 
 @pytest.fixture
+def redis_url(servers: EmbeddedStack) -> str:
+    """The session's Valkey; take a namespace of your own."""
+    return servers.redis_url
+
+
+@pytest.fixture
 def site(database_url: str) -> Iterator[Site]:
     """The whole application on a fresh database."""
     with a_site(database_url) as opened:

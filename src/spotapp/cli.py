@@ -10,26 +10,31 @@ from typing import Any, Final
 import click
 from rich.console import Console
 
+from spotadapters.jobs.scheduler import Scheduler
 from spotadapters.postgres.migrate import migrate
 from spotadapters.system.logs import configure_logs
 from spotapp.admin_token import ensure_admin_token, rotate_admin_token
+from spotapp.background import open_queue, working
 from spotapp.checks import Finding, examine
 from spotapp.commands.agents import agents
 from spotapp.commands.audit import audit
+from spotapp.commands.channels import channels
 from spotapp.commands.clients import clients
 from spotapp.commands.commands import commands
 from spotapp.commands.completion import completion
-from spotapp.commands.database import own_database, quiet_wiring
+from spotapp.commands.database import own_servers, quiet_wiring
 from spotapp.commands.dataset import dataset
 from spotapp.commands.events import events
 from spotapp.commands.incidents import incidents
 from spotapp.commands.instances import instances, switch
+from spotapp.commands.jobs import jobs
 from spotapp.commands.ledger import ledger
 from spotapp.commands.models import models
 from spotapp.commands.notifications import notifications
 from spotapp.commands.options import data_dir_option
-from spotapp.commands.overview import health, jobs, pools, stats
+from spotapp.commands.overview import health, pools, stats
 from spotapp.commands.prices import prices
+from spotapp.commands.processes import scheduler, worker
 from spotapp.commands.replicas import replicas
 from spotapp.commands.savings import export, savings
 from spotapp.failures import console, one_line_failures
@@ -37,6 +42,7 @@ from spotapp.settings import Settings, SettingsError, load_settings
 from spotapp.web import bound_socket, run
 from spotapp.wiring import open_wiring, package_version
 
+WORKERS_OF_UP: Final = 2
 ALIASES: Final = {"model": "models"}  # E65 promises: spotcore model activate
 
 
@@ -81,12 +87,16 @@ def up(debug: bool, host: str | None, port: int | None, data_dir: Path | None) -
         settings = load_settings(os.environ, host=host, port=port, data_dir=data_dir)
         configure_logs(settings.log_level)
         listening = bound_socket(settings)
-        with contextlib.closing(listening), own_database(settings) as database_url:
-            for name in migrate(database_url):
+        with contextlib.closing(listening), own_servers(settings) as servers:
+            for name in migrate(servers.database_url):
                 console.print(f"  schema: applied {name}")
-            with open_wiring(settings, database_url) as wiring:
+            with open_wiring(settings, servers.database_url) as wiring:
                 _show_token(ensure_admin_token(wiring))
-                run(wiring, listening, lambda: _ready(settings))
+                if not settings.enable_background_jobs:
+                    run(wiring, listening, lambda: _ready(settings))
+                    return
+                with open_queue(wiring, servers.redis_url) as queue, working(queue, WORKERS_OF_UP):
+                    run(wiring, listening, lambda: _ready(settings), Scheduler(wiring.jobs, queue.send))
     console.print("spotcore stopped")
 
 
@@ -104,7 +114,7 @@ def _show_token(token: str | None) -> None:
 @_options
 @click.pass_obj
 def serve(debug: bool, host: str | None, port: int | None, data_dir: Path | None) -> None:
-    """Start the server alone, on the database of SPOTCORE_DATABASE_URL.
+    """Start the server alone, on the database of SPOTCORE_DATABASE_URL. Time-driven rules need a scheduler beside it.
 
     \b
     Example:
@@ -152,7 +162,7 @@ def token(debug: bool, data_dir: Path | None) -> None:
     """
     with one_line_failures(debug):
         settings = load_settings(os.environ, data_dir=data_dir)
-        with own_database(settings) as database_url, quiet_wiring(settings, database_url) as wiring:
+        with own_servers(settings) as servers, quiet_wiring(settings, servers.database_url) as wiring:
             click.echo(rotate_admin_token(wiring))
 
 
@@ -187,8 +197,8 @@ def _print_findings(findings: list[Finding], output: str) -> None:
 
 
 for command in (
-    agents, audit, clients, commands, completion, dataset, events, export, health, incidents, instances, jobs, ledger,
-    models, notifications, pools, prices, replicas, savings, stats, switch,
+    agents, audit, channels, clients, commands, completion, dataset, events, export, health, incidents, instances,
+    jobs, ledger, models, notifications, pools, prices, replicas, savings, scheduler, stats, switch, worker,
 ):  # fmt: skip
     main.add_command(command)
 

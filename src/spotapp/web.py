@@ -10,6 +10,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from spotadapters.http.app import create_app as http_app
+from spotadapters.jobs.scheduler import Scheduler
 from spotapp.settings import Settings
 from spotapp.wiring import Wiring
 
@@ -18,8 +19,9 @@ class AddressInUse(Exception):
     """The port is taken; the message says by what and what to do."""
 
 
-def create_app(wiring: Wiring) -> Starlette:
-    """The application; its lifespan starts the listener, the relay and, unless switched off, the ticker."""
+def create_app(wiring: Wiring, scheduler: Scheduler | None = None) -> Starlette:
+    """The application; its lifespan starts the listener, the relay and, where one is given, the scheduler. Web
+    processes beside others have none (JB-6)."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -27,12 +29,13 @@ def create_app(wiring: Wiring) -> Starlette:
         wiring.parts.live.attach()
         wiring.listener.start()
         wiring.relay.start()
-        if wiring.settings.enable_background_jobs:
-            wiring.ticker.start()
+        if scheduler is not None:
+            scheduler.start()
         try:
             yield
         finally:
-            await asyncio.to_thread(wiring.ticker.stop)
+            if scheduler is not None:
+                await asyncio.to_thread(scheduler.stop)
             await asyncio.to_thread(wiring.listener.stop)
             await asyncio.to_thread(wiring.relay.stop)
 
@@ -55,10 +58,12 @@ def bound_socket(settings: Settings) -> socket.socket:
     return listening
 
 
-def run(wiring: Wiring, listening: socket.socket, on_ready: Callable[[], None]) -> None:
+def run(
+    wiring: Wiring, listening: socket.socket, on_ready: Callable[[], None], scheduler: Scheduler | None = None
+) -> None:
     """Serve until SIGINT or SIGTERM, then finish what is being answered."""
     config = uvicorn.Config(
-        create_app(wiring),
+        create_app(wiring, scheduler),
         loop="uvloop",
         http="httptools",
         log_config=None,

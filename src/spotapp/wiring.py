@@ -1,13 +1,17 @@
 """Settings → adapters → use cases: the only place that builds objects, and closes what it opened."""
 
 import contextlib
+import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Final
 
 from attrs import frozen
 
+from spotadapters.channels.courier import Courier
 from spotadapters.engine.runner import EngineRunner
 from spotadapters.files.blobs import FileBlobs
 from spotadapters.http.application import Parts
@@ -16,7 +20,11 @@ from spotadapters.http.live import LiveHub
 from spotadapters.http.metrics import Metrics
 from spotadapters.http.routing import Server
 from spotadapters.http.waiting import Hub
+from spotadapters.jobs.board import Board
+from spotadapters.jobs.table import JobTable
 from spotadapters.modelcheck import ProcessValidator
+from spotadapters.postgres.channels import Channels
+from spotadapters.postgres.jobs import JobBook
 from spotadapters.postgres.listen import COMMANDS, EVENTS, Listener
 from spotadapters.postgres.live import LiveFeed, LiveRelay
 from spotadapters.postgres.pool import Connections
@@ -24,13 +32,13 @@ from spotadapters.postgres.reads import PostgresReads
 from spotadapters.postgres.storage import PostgresStorage
 from spotadapters.system.clock import SystemClock
 from spotadapters.system.identity import SecureIdentity, new_seal_key
-from spotadapters.system.jobs import JobBoard
-from spotapp.background import background
+from spotapp.jobs import Collaborators, job_table
 from spotapp.settings import Settings
-from spotapp.ticker import TICK_SECONDS, Ticker
 from spotcore.control_plane import ControlPlane, control_plane
 from spotcore.ports.world import Clock, Engine
 from spotcore.service.models import Library
+
+JOB_CONNECTIONS: Final = 4
 
 
 @frozen(kw_only=True)
@@ -45,7 +53,9 @@ class Wiring:
     parts: Parts
     listener: Listener
     relay: LiveRelay
-    ticker: Ticker
+    jobs: JobTable
+    channels: Channels
+    courier: Courier
 
 
 def package_version() -> str:
@@ -75,8 +85,8 @@ def _write_secret(file: Path, text: str) -> None:
         file.write_text(text)
 
 
-def _metrics(connections: Connections, hub: Hub) -> Metrics:
-    metrics = Metrics()
+def _metrics(connections: Connections, hub: Hub, board: Board) -> Metrics:
+    metrics = Metrics(board)
     metrics.watch("database_connections_used", "Connections in use", lambda: connections.used()[0])
     metrics.watch("database_connections_max", "Connections there can be", lambda: connections.used()[1])
     metrics.watch("waiting_polls", "Agents waiting for a command", lambda: hub.waiting)
@@ -89,16 +99,16 @@ def open_wiring(
     database_url: str,
     *,
     clock: Clock | None = None,
-    tick_seconds: float = TICK_SECONDS,
+    upkeep_seconds: float = 1.0,
     engine: Engine | None = None,
 ) -> Iterator[Wiring]:
     """Everything on an open pair of pools; closed in order at the end. ``clock`` is the machine's unless given; without
     an ``engine`` the built-in rules decide (Z35)."""
     clock = clock or SystemClock()
     identity = SecureIdentity(seal_key(settings))
-    hub, board = Hub(), JobBoard()
+    hub = Hub()
     lanes = Lanes(ordinary=settings.threads, pulse=PULSE_THREADS, urgent=settings.urgent_threads)
-    size = settings.threads + PULSE_THREADS + 2  # a thread never waits for a connection; two are the ticker's
+    size = settings.threads + PULSE_THREADS + JOB_CONNECTIONS  # a thread never waits for a connection
     with Connections(database_url, size=size, reserve=settings.urgent_threads + 1) as connections:
         live = LiveHub()
         relay = LiveRelay(LiveFeed(connections, clock), live, clock)
@@ -115,8 +125,19 @@ def open_wiring(
             hub.wake_all()
             relay.wake()
 
-        channels = {COMMANDS: hub.wake, EVENTS: lambda _: relay.wake()}
-        listener = Listener(database_url, channels, look_again)
+        book, channels = JobBook(connections, clock), Channels(connections, clock, identity)
+        courier = Courier(channels)
+        work = Collaborators(
+            plane=plane,
+            connections=connections,
+            clock=clock,
+            board=book,
+            data_dir=settings.data_dir,
+            courier=courier,
+            upkeep_seconds=upkeep_seconds,
+        )
+        wakes = {COMMANDS: hub.wake, EVENTS: lambda _: relay.wake()}
+        listener = Listener(database_url, wakes, look_again)
         try:
             yield Wiring(
                 settings=settings,
@@ -126,13 +147,11 @@ def open_wiring(
                 connections=connections,
                 listener=listener,
                 relay=relay,
-                ticker=Ticker(
-                    plane,
-                    clock,
-                    board,
-                    tick_seconds=tick_seconds,
-                    more=background(plane, connections, clock, settings.data_dir),
+                jobs=JobTable(
+                    job_table(work), book, clock, holder=f"{platform.node()}:{os.getpid()}:{identity.new_id()}"
                 ),
+                channels=channels,
+                courier=courier,
                 parts=Parts(
                     plane=plane,
                     transactions=storage.transactions,
@@ -146,8 +165,8 @@ def open_wiring(
                     server=Server(
                         version=package_version(),
                         engine_loaded=engine is not None,
-                        metrics=_metrics(connections, hub),
-                        jobs=board,
+                        metrics=_metrics(connections, hub, book),
+                        jobs=book,
                     ),
                     dashboard=settings.dashboard_dir,
                 ),

@@ -107,6 +107,10 @@ class EventKind(StrEnum):
     PRICES_FILLED = "prices_filled"
     PRICE_ALERT = "price_alert"
     CLEANUP_COMPLETED = "cleanup_completed"
+    DATA_CLEANUP = "data_cleanup"
+    JOB_LATE = "job_late"
+    CHANNEL_ADDED = "channel_added"
+    CHANNEL_REMOVED = "channel_removed"
 
 
 @frozen(kw_only=True)
@@ -400,6 +404,10 @@ CATALOGUE: Final[Mapping[EventKind, EventSpec]] = {
         text="Spot price of {pool_id} is {price} $/h, {side} your limit of {threshold} $/h",
     ),
     _K.CLEANUP_COMPLETED: EventSpec(audit=_I),
+    _K.DATA_CLEANUP: EventSpec(audit=_I),
+    _K.CHANNEL_ADDED: EventSpec(audit=_I),
+    _K.CHANNEL_REMOVED: EventSpec(audit=_W),
+    _K.JOB_LATE: EventSpec(audit=_W, text="The job {job} last succeeded at {last_success}"),
 }
 
 

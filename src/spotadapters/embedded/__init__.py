@@ -3,5 +3,6 @@
 from spotadapters.embedded.errors import EmbeddedError
 from spotadapters.embedded.postgres import running_database_url
 from spotadapters.embedded.stack import EmbeddedStack
+from spotadapters.embedded.valkey import running_redis_url
 
-__all__ = ["EmbeddedError", "EmbeddedStack", "running_database_url"]
+__all__ = ["EmbeddedError", "EmbeddedStack", "running_database_url", "running_redis_url"]

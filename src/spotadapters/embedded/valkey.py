@@ -60,3 +60,18 @@ class EmbeddedValkey:
                 return True
         except OSError:
             return False
+
+
+def running_redis_url(data_dir: Path) -> str | None:
+    """Where the Valkey of a ``spotcore up`` on this folder answers; None when none does, or its file is not ours to
+    read."""
+    try:
+        rows = (data_dir / "valkey" / "valkey.conf").read_text().splitlines()
+    except OSError:
+        return None
+    facts = dict(row.split(" ", 1) for row in rows if " " in row)
+    try:
+        with socket.create_connection((facts["bind"], int(facts["port"])), timeout=1):
+            return f"redis://:{facts['requirepass']}@{facts['bind']}:{facts['port']}/0"
+    except (OSError, KeyError, ValueError):
+        return None

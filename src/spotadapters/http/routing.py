@@ -15,7 +15,7 @@ from spotadapters.http.metrics import Metrics
 from spotadapters.http.outage import Remembered
 from spotadapters.http.sessions import Door, Sessions
 from spotadapters.http.uploads import Upload
-from spotadapters.system.jobs import JobBoard
+from spotadapters.jobs.board import Board, NoJobs
 from spotadapters.wire.asking import asked
 from spotadapters.wire.parsing import cleaned, decode, shaped
 from spotcore.builds import ABILITIES
@@ -41,7 +41,7 @@ class Server:
     name: str = "spotcore"
     engine_loaded: bool = False
     metrics: Metrics = field(factory=Metrics)
-    jobs: JobBoard = field(factory=JobBoard)
+    jobs: Board = field(factory=NoJobs)
 
 
 @frozen(kw_only=True)

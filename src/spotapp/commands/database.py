@@ -45,15 +45,23 @@ class Local:
         return self.wiring.parts.clock
 
 
+@frozen
+class Servers:
+    """Where PostgreSQL and Redis or Valkey are. The addresses hold passwords: never log them."""
+
+    database_url: str
+    redis_url: str
+
+
 @contextmanager
-def own_database(settings: Settings) -> Iterator[str]:
-    """The database of the settings, or the embedded one, started here."""
+def own_servers(settings: Settings) -> Iterator[Servers]:
+    """The servers of the settings, or the embedded ones, started here."""
     if settings.database_url is not None and settings.redis_url is not None:
-        yield settings.database_url
+        yield Servers(settings.database_url, settings.redis_url)
         return
     console.print(f"  data in {settings.data_dir}")
     with EmbeddedStack(settings.data_dir, on_event=lambda text: console.print(f"  {text}")) as stack:
-        yield settings.database_url or stack.database_url
+        yield Servers(settings.database_url or stack.database_url, settings.redis_url or stack.redis_url)
 
 
 @contextmanager
@@ -63,8 +71,8 @@ def any_database(settings: Settings) -> Iterator[str]:
     if url is not None:
         yield url
         return
-    with own_database(settings) as started:
-        yield started
+    with own_servers(settings) as started:
+        yield started.database_url
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""``spotcore pools``, ``stats``, ``health`` and ``jobs``: the whole installation at a glance."""
+"""``spotcore pools``, ``stats`` and ``health``: the whole installation at a glance."""
 
 from typing import Final
 
@@ -13,10 +13,6 @@ REGIONS: Final = {
 TYPES: Final = {
     "type": "instance_type", "pools": "pools_available", "average spot $/h": "avg_spot_price",
     "on-demand $/h": "ondemand_price",
-}  # fmt: skip
-JOBS: Final = {
-    "job": "job_type", "status": "status", "started": "started_at", "completed": "completed_at",
-    "records": "records_processed", "duplicates": "duplicates_removed", "gaps filled": "gaps_filled", "error": "error",
 }  # fmt: skip
 
 
@@ -66,17 +62,3 @@ def health(remote: Remote) -> None:
       spotcore health
     """
     remote.screen.facts(remote.api.get("/api/admin/system-health", needs=ADMIN_CALL))  # E07
-
-
-@click.command()
-@click.option("--days", type=click.IntRange(1, 90), default=7, show_default=True, help="How far back.")
-@remote
-def jobs(remote: Remote, days: int) -> None:
-    """Runs of the background jobs.
-
-    \b
-    Example:
-      spotcore jobs --days 1
-    """
-    data = remote.api.get("/api/admin/consolidation-jobs", needs=ADMIN_CALL, days=days)  # E98
-    remote.screen.rows(data, data, JOBS, empty=f"no runs in {days} days")

@@ -11,6 +11,7 @@ import uvicorn
 
 from spotadapters.embedded import EmbeddedStack
 from spotadapters.fleet import FastClock
+from spotadapters.jobs.scheduler import Scheduler
 from spotadapters.postgres.migrate import migrate
 from spotapp.settings import Settings
 from spotapp.web import create_app
@@ -30,9 +31,13 @@ def running_site(folder: Path, clock: FastClock) -> Iterator[tuple[Wiring, int]]
         migrate(stack.database_url)
         listening.bind(("127.0.0.1", 0))
         port: int = listening.getsockname()[1]
-        with open_wiring(settings, stack.database_url, clock=clock, tick_seconds=0.2) as wiring:
+        with open_wiring(settings, stack.database_url, clock=clock, upkeep_seconds=0.2) as wiring:
             config = uvicorn.Config(
-                create_app(wiring), loop="uvloop", http="httptools", log_config=None, access_log=False
+                create_app(wiring, Scheduler(wiring.jobs)),
+                loop="uvloop",
+                http="httptools",
+                log_config=None,
+                access_log=False,
             )
             server = uvicorn.Server(config)
             thread = threading.Thread(target=lambda: server.run(sockets=[listening]), name="server", daemon=True)

@@ -1,16 +1,20 @@
 """Notifications that people have read (NT-2), and credentials that were refused."""
 
-from typing import Final
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
 
 from attrs import frozen
 
 from spotcore.errors import NotFound
-from spotcore.events import CATALOGUE, Event, EventKind
+from spotcore.events import CATALOGUE, Event, EventKind, Level
 from spotcore.ids import ClientId, event_id_of
+from spotcore.schedule import Lateness
 from spotcore.service.kernel import Kernel
 
 AUTH_FAILED_SECONDS: Final = 60  # section 10: one a minute and source
 SHOWN_OF_DIGEST: Final = 8
+JOB_LATE_SECONDS: Final = 3_600
 
 
 @frozen(kw_only=True)
@@ -59,5 +63,49 @@ class Notices:
                 "token_sha256_prefix": shown,
             },
         )
+        self._audit(event)
+
+    def job_late(self, job: str, last_success: datetime | None, lateness: Lateness) -> None:
+        """Audit that a background job has not succeeded in its time, once an hour for each (JB-8)."""
+        now = self.kernel.clock.now()
+        event = Event(
+            event_id=event_id_of(EventKind.JOB_LATE.value, job, int(now.timestamp()) // JOB_LATE_SECONDS),
+            kind=EventKind.JOB_LATE,
+            at=now,
+            client_id=None,
+            level=Level(lateness.value),
+            facts={"job": job, "last_success": last_success},
+        )
+        with self.kernel.transactions() as uow:
+            if uow.audit.unknown([event.event_id]):
+                uow.audit.add([event])
+
+    def cleaned(self, removed: Mapping[str, int]) -> None:
+        """Audit what retention has removed: rows by what they were (http-api 10.1)."""
+        now = self.kernel.clock.now()
+        event = Event(
+            event_id=event_id_of(EventKind.DATA_CLEANUP.value, self.kernel.identity.new_id(), 0),
+            kind=EventKind.DATA_CLEANUP,
+            at=now,
+            client_id=None,
+            level=CATALOGUE[EventKind.DATA_CLEANUP].audit,
+            facts={"removed": dict(removed)},
+        )
+        self._audit(event)
+
+    def channel_changed(self, kind: EventKind, client_id: ClientId | None, facts: Mapping[str, Any]) -> None:
+        """Audit that a way to people was added or removed; ``facts`` hold no address and no secret."""
+        event = Event(
+            event_id=event_id_of(kind.value, self.kernel.identity.new_id(), 0),
+            kind=kind,
+            at=self.kernel.clock.now(),
+            client_id=client_id,
+            actor="admin",
+            level=CATALOGUE[kind].audit,
+            facts=dict(facts),
+        )
+        self._audit(event)
+
+    def _audit(self, event: Event) -> None:
         with self.kernel.transactions() as uow:
             uow.audit.add([event])

@@ -87,7 +87,7 @@ CASES: list[tuple[str, str, Any, list[str]]] = [
     ("pools list", "GET /api/admin/pools/statistics", POOLS, ["3 pools, 2 active", "us-east-1", "m5.large", "0.096"]),
     ("stats", "GET /api/admin/stats", STATS, ["agentsTotal", "43"]),
     ("health", "GET /api/admin/system-health", HEALTH, ["connectionPool", "2/12", "backgroundJobs.jobs[1].name", "upkeep"]),
-    ("jobs", "GET /api/admin/consolidation-jobs", [JOB], ["price_consolidation", "120"]),
+    ("jobs runs", "GET /api/admin/consolidation-jobs", [JOB], ["price_consolidation", "120"]),
 ]  # fmt: skip
 
 
@@ -137,7 +137,7 @@ QUERIES: list[tuple[str, dict[str, str]]] = [
     ("notifications list --unread --client c --limit 5", {"unread": "true", "client_id": "c", "limit": "5"}),
     ("events show --limit 3", {"limit": "3"}),
     ("savings show c --range weekly --output json", {"range": "weekly"}),
-    ("jobs --days 2", {"days": "2"}),
+    ("jobs runs --days 2", {"days": "2"}),
 ]  # fmt: skip
 
 

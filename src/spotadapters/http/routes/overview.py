@@ -277,21 +277,23 @@ class SystemHealth:
 
 def system_health(call: Call) -> Answer:
     """E07."""
-    board, loaded = call.server.jobs, call.server.engine_loaded
+    loaded, now, known = call.server.engine_loaded, call.clock.now(), call.server.jobs.jobs()
     used, size = call.reads.connections()
     jobs = tuple(
         JobState(name=one.name, last_run=one.last_run, last_status=one.last_status, next_run=one.next_run)
-        for one in board.jobs()
+        for one in known
     )
     return Answer(
         data=SystemHealth(
             database="Connected",
             decision_engine="Loaded" if loaded else "Not Loaded",
             connection_pool=f"{used}/{size}",
-            timestamp=call.clock.now(),
+            timestamp=now,
             uptime_seconds=uptime_seconds(),
             agents=call.reads.one("agents_by_link", AgentCounts),
-            background_jobs=Jobs(enabled=bool(jobs), running=board.running, jobs=jobs),
+            background_jobs=Jobs(
+                enabled=bool(jobs), running=any(one.lateness(now) is None for one in known), jobs=jobs
+            ),
             model_status=_model_state(call.plane.models.live(SessionKind.MODEL)),
             decision_engine_status=_engine_state(call.plane.models.live(SessionKind.ENGINE), loaded=loaded),
         )

@@ -1,0 +1,1 @@
+"""Background jobs: what they are to everybody else, who runs them when, and the queue that carries them."""

@@ -1,0 +1,195 @@
+"""Jobs through dramatiq on a real Valkey: at least once, each slot done once, dead letters that live again (JB-6)."""
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from spotadapters.jobs import queue as queues
+from spotadapters.jobs.queue import JobQueue
+from spotadapters.jobs.scheduler import Scheduler
+from spotadapters.jobs.table import Job, JobTable
+from spotadapters.postgres.jobs import JobBook
+from spotadapters.postgres.pool import Connections
+from spotcore.errors import NotFound
+from spotcore.schedule import every
+from tests.support.world import FakeClock
+
+HOURLY = every(seconds=3_600)
+
+
+class Shop:
+    """A table with one job, queues on it, workers of those."""
+
+    def __init__(self, database_url: str, redis_url: str) -> None:
+        self.clock = FakeClock()
+        self.connections = Connections(database_url, size=4, reserve=1)
+        self.redis_url = redis_url
+        self.namespace = f"test-{uuid.uuid4()}"
+        self.book = JobBook(self.connections, self.clock)
+        self.ran: list[datetime] = []
+        self.delivered: list[str] = []
+        self.failures = 0
+        self.holding: threading.Event | None = None
+        self._opened: list[Any] = []
+
+    @property
+    def slot(self) -> datetime:
+        return HOURLY.slot(self.clock.now())
+
+    def run(self, slot: datetime) -> None:
+        self.ran.append(slot)
+        if self.holding is not None:
+            self.holding.wait(10)
+        if self.failures:
+            self.failures -= 1
+            raise ZeroDivisionError("no figure")
+
+    def queue(self, url: str | None = None) -> JobQueue:
+        job = Job(name="seal", schedule=HOURLY, run=self.run, does="")
+        table = JobTable({"seal": job}, self.book, self.clock, holder=str(uuid.uuid4()))
+        table.announce()
+        queue = JobQueue(url or self.redis_url, table, self.delivered.append, namespace=self.namespace)
+        self._opened.append(queue.close)
+        return queue
+
+    def worker(self, queue: JobQueue) -> None:
+        worker = queue.worker(2)
+        worker.worker_timeout = 50
+        worker.start()
+        self._opened.append(lambda: worker.stop(timeout=5_000))
+
+    def within(self, condition: Callable[[], bool], seconds: float = 15) -> bool:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not condition():
+            time.sleep(0.02)
+        return condition()
+
+    def states(self) -> list[tuple[Any, ...]]:
+        return self.connections.rows("select job_type, status from job_runs order by run_id", {})
+
+    def close(self) -> None:
+        for close in reversed(self._opened):
+            close()
+
+
+@pytest.fixture
+def shop(database_url: str, redis_url: str) -> Iterator[Shop]:
+    shop = Shop(database_url, redis_url)
+    with shop.connections:
+        yield shop
+        shop.close()
+
+
+def test_a_slot_that_is_sent_is_run_once_however_often_it_is_sent(shop: Shop) -> None:
+    first, second = shop.queue(), shop.queue()
+    for queue in (first, second, first):
+        queue.send("seal", shop.slot)
+    assert first.client.llen(f"{shop.namespace}:jobs") == 1
+    first.client.delete(f"{shop.namespace}:sent:seal:{shop.slot.isoformat()}")
+    second.send("seal", shop.slot)  # the mark was lost: a second message
+    shop.worker(first)
+    shop.worker(second)
+    assert shop.within(lambda: first.client.hlen(f"{shop.namespace}:jobs.msgs") == 0)
+    assert shop.ran == [shop.slot]
+    assert shop.states() == [("seal", "completed")]
+
+
+def test_jb3_a_slot_that_is_over_is_not_replayed(shop: Shop) -> None:
+    queue = shop.queue()
+    queue.send("seal", shop.slot)
+    shop.clock.advance(3_600)
+    shop.worker(queue)
+    assert shop.within(lambda: queue.client.hlen(f"{shop.namespace}:jobs.msgs") == 0)
+    assert shop.ran == []
+    queue.send("seal", shop.slot)
+    assert shop.within(lambda: shop.ran == [shop.slot])
+
+
+def test_what_a_flushed_queue_held_is_sent_again(shop: Shop) -> None:
+    queue = shop.queue()
+    queue.send("seal", shop.slot)
+    for key in queue.client.scan_iter(f"{shop.namespace}:*"):
+        queue.client.delete(key)
+    queue.send("seal", shop.slot)  # as the scheduler does until the slot is finished
+    shop.worker(queue)
+    assert shop.within(lambda: shop.ran == [shop.slot])
+
+
+def test_a_failing_job_is_tried_again_then_given_up_and_replayed(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queues, "RETRIES", 1)
+    monkeypatch.setattr(queues, "MIN_BACKOFF_MS", 50)
+    queue = shop.queue()
+    shop.failures = 2
+    shop.worker(queue)
+    queue.send("seal", shop.slot)
+    assert shop.within(lambda: len(queue.dead()) == 1)
+    (dead,) = queue.dead()
+    assert (dead.what, dead.arguments[0]) == ("job", "seal")
+    assert "JobFailed" in (dead.reason or "")
+    assert len(shop.ran) == 2
+    queue.replay(dead.message_id)
+    assert shop.within(lambda: len(shop.ran) == 3)
+    assert queue.dead() == []
+    assert shop.within(lambda: shop.states() == [("seal", "failed"), ("seal", "failed"), ("seal", "completed")])
+    with pytest.raises(NotFound, match="jobs dead"):
+        queue.replay(dead.message_id)
+
+
+def test_a_due_delivery_goes_to_a_worker(shop: Shop) -> None:
+    queue = shop.queue()
+    for _ in range(3):
+        queue.send_delivery("d-1")
+    shop.worker(queue)
+    assert shop.within(lambda: shop.delivered == ["d-1"])
+
+
+def test_without_a_queue_sending_says_so_at_once(shop: Shop) -> None:
+    queue = shop.queue("redis://127.0.0.1:1/0")
+    begin = time.monotonic()
+    for send in (lambda: queue.send("seal", shop.slot), lambda: queue.send_delivery("d-1"), queue.dead):
+        with pytest.raises(ConnectionError, match="Redis cannot be reached"):
+            send()
+    assert time.monotonic() - begin < 10
+
+
+def test_the_scheduler_sends_until_a_worker_has_finished(shop: Shop) -> None:
+    queue = shop.queue()
+    table = queue._table
+    scheduler = Scheduler(table, queue.send, first_seconds=0.01)
+    scheduler.start()
+    try:
+        shop.worker(queue)
+        assert shop.within(lambda: shop.ran == [shop.slot])
+    finally:
+        scheduler.stop()
+    assert shop.states() == [("seal", "completed")]
+
+
+def test_a_slot_claimed_by_a_worker_that_died_is_taken_up_by_its_own_message(shop: Shop) -> None:
+    queue = shop.queue()
+    queue.send("seal", shop.slot)
+    (data,) = queue.client.hvals(f"{shop.namespace}:jobs.msgs")  # type: ignore[misc]
+    message = queues.dramatiq.Message.decode(data)
+    assert shop.book.claim("seal", HOURLY, shop.slot, f"message {message.message_id}") == "won"  # then it was killed
+    shop.worker(queue)
+    assert shop.within(lambda: shop.ran == [shop.slot])
+
+
+def test_a_worker_that_is_stopped_finishes_what_it_is_at(shop: Shop) -> None:
+    queue = shop.queue()
+    shop.holding = threading.Event()
+    worker = queue.worker(1)
+    worker.start()
+    queue.send("seal", shop.slot)
+    assert shop.within(lambda: bool(shop.ran))
+    stopping = threading.Thread(target=lambda: worker.stop(timeout=10_000))
+    stopping.start()
+    shop.holding.set()
+    stopping.join(15)
+    assert shop.states() == [("seal", "completed")]
+    assert timedelta(0) <= shop.clock.now() - shop.ran[0]
