@@ -4,10 +4,13 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from spotadapters.jobs.queue import JobQueue
 from spotadapters.jobs.scheduler import Scheduler
 from spotapp.wiring import Wiring
+
+ALONE_FIRST_SECONDS: Final = 2.0
 
 
 @contextmanager
@@ -35,8 +38,8 @@ def working(queue: JobQueue, threads: int) -> Iterator[None]:
 
 @contextmanager
 def scheduling(wiring: Wiring, queue: JobQueue) -> Iterator[None]:
-    """A scheduler runs until the block ends."""
-    scheduler = Scheduler(wiring.jobs, queue.send)
+    """A scheduler runs until the block ends; alone in its process, it need not let anything start first."""
+    scheduler = Scheduler(wiring.jobs, queue.send, first_seconds=ALONE_FIRST_SECONDS)
     scheduler.start()
     try:
         yield

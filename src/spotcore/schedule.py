@@ -12,6 +12,7 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 DAY: Final = timedelta(days=1)
 LATE_AFTER: Final = 3  # intervals (JB-8)
 CRITICAL_AFTER: Final = timedelta(seconds=10)  # of the job that failovers need (JB-8)
+LATE_AT_LEAST: Final = timedelta(seconds=15)  # jobs of every second do not write down every success
 RECLAIM_AFTER: Final = timedelta(hours=1)  # a slot whose winner has not been heard of since is open again
 
 
@@ -53,7 +54,7 @@ class Schedule:
         silent = now - (last_success or known_since)
         if self.is_vital and silent > CRITICAL_AFTER:
             return Lateness.CRITICAL
-        return Lateness.WARNING if silent > LATE_AFTER * self.every else None
+        return Lateness.WARNING if silent > max(LATE_AFTER * self.every, LATE_AT_LEAST) else None
 
 
 def daily(hour: int, minute: int = 0) -> Schedule:

@@ -165,8 +165,13 @@ def test_the_scheduler_sends_until_a_worker_has_finished(shop: Shop) -> None:
     try:
         shop.worker(queue)
         assert shop.within(lambda: shop.ran == [shop.slot])
+        assert shop.within(lambda: shop.states() == [("seal", "completed")])
     finally:
         scheduler.stop()
+    later = Scheduler(table, lambda name, slot: pytest.fail(f"{name} {slot} is finished"), first_seconds=0.01)
+    later.start()
+    time.sleep(0.2)
+    later.stop()
     assert shop.states() == [("seal", "completed")]
 
 

@@ -63,6 +63,10 @@ class Book(Board, Protocol):
         """Whose the slot is."""
         ...
 
+    def is_finished(self, name: str, slot: datetime) -> bool:
+        """Whether anybody has done it."""
+        ...
+
     def begin(self, name: str, schedule: Schedule) -> int | None:
         """A run begins."""
         ...

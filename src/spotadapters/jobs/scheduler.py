@@ -16,7 +16,7 @@ log = logging.getLogger("spotadapters.jobs")
 
 FIRST_SECONDS: Final = 20.0  # rarer jobs let a process start before they begin
 LOOK_SECONDS: Final = 60.0  # so often a rare job looks at the clock, which may have been set, and at its slot
-RETRY_SECONDS: Final = 60.0
+RETRY_SECONDS: Final = 15.0  # so soon a slot that is not finished is looked at again
 
 Send = Callable[[str, datetime], None]
 """Puts a job's slot into a queue. Raises ``OSError`` when there is none to be reached."""
@@ -70,6 +70,8 @@ class Scheduler:
         """True when nothing more is to be done for the slot."""
         self._announce()
         if self._send is not None and not job.in_place:
+            if self._is_finished(job, slot):
+                return True
             try:
                 self._send(job.name, slot)
             except OSError as failure:
@@ -78,6 +80,12 @@ class Scheduler:
                 return False  # until a worker has finished it: whatever a queue loses is sent again
         done = self._table.perform(job.name, slot)
         return done in (Done.DONE, Done.FINISHED)
+
+    def _is_finished(self, job: Job, slot: datetime) -> bool:
+        try:
+            return self._table.book.is_finished(job.name, slot)
+        except SpotError:
+            return False
 
     def _announce(self) -> None:
         if not self._announced:

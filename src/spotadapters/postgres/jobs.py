@@ -41,6 +41,10 @@ class JobBook(Reader):
         before = schedule.reclaim_before(self._clock.now())
         return Claim(self._rows("job_claim", {"job": name, "slot": slot, "by": by, "reclaim_before": before})[0])
 
+    def is_finished(self, name: str, slot: datetime) -> bool:
+        """Whether anybody has done the slot."""
+        return bool(self._rows("job_is_finished", {"job": name, "slot": slot})[0])
+
     def begin(self, name: str, schedule: Schedule) -> int | None:
         """A run begins: its number, None for jobs so frequent that no run of theirs is recorded."""
         if schedule.every < RECORDED_FROM:

@@ -60,8 +60,9 @@ def test_an_interval_of_nothing_is_refused(seconds: int) -> None:
     [
         (every(seconds=60), 180, None),
         (every(seconds=60), 181, Lateness.WARNING),
-        (every(seconds=1), 3, None),
-        (every(seconds=1, is_vital=True), 10, Lateness.WARNING),
+        (every(seconds=1), 15, None),
+        (every(seconds=1), 16, Lateness.WARNING),
+        (every(seconds=1, is_vital=True), 10, None),
         (every(seconds=1, is_vital=True), 11, Lateness.CRITICAL),
         (daily(2), 3 * 86_400, None),
         (daily(2), 3 * 86_400 + 1, Lateness.WARNING),

@@ -17,6 +17,10 @@ select to_json(case
         then 'finished'
     else 'taken' end)::text;
 
+-- name: job_is_finished
+select to_json(exists (
+    select 1 from job_slots where job = %(job)s and slot_start = %(slot)s and finished_at is not null))::text;
+
 -- name: job_begin
 with gone as (
     update job_runs set status = 'failed', completed_at = %(now)s, error = 'its process ended before it did'

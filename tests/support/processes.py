@@ -1,0 +1,93 @@
+"""Web, worker and scheduler processes on shared servers, as an operator starts them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from attrs import define, field
+
+from spotadapters.embedded import EmbeddedStack
+from spotadapters.postgres.migrate import migrate
+from tests.support.up import TOKEN, free_port
+
+
+@define
+class Process:
+    """A ``spotcore`` command."""
+
+    process: "subprocess.Popen[bytes]"
+    log: Path
+    port: int | None = None
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+
+    def stop(self) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(20)
+
+
+@define
+class Installation:
+    """What runs on one PostgreSQL and one Valkey."""
+
+    stack: EmbeddedStack
+    folder: Path
+    processes: list[Process] = field(factory=list)
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return {
+            **os.environ,
+            "SPOTCORE_DATABASE_URL": self.stack.database_url,
+            "SPOTCORE_REDIS_URL": self.stack.redis_url,
+            "SPOTCORE_ADMIN_TOKEN": TOKEN,
+            "SPOTCORE_SEAL_KEY": "ab" * 32,
+            "SPOTCORE_DATA_DIR": str(self.folder / "shared"),
+        }
+
+    def start(self, *words: str) -> Process:
+        log = self.folder / f"{words[0]}-{len(self.processes)}.log"
+        with log.open("wb") as out:
+            command = [sys.executable, "-m", "spotapp.cli", *words]
+            process = subprocess.Popen(command, stdout=out, stderr=out, env=self.environment)
+        started = Process(process, log)
+        self.processes.append(started)
+        until(lambda: b"ready" in log.read_bytes(), 30, log)
+        return started
+
+    def web(self) -> Process:
+        port = free_port()
+        started = self.start("serve", "--port", str(port))
+        started.port = port
+        return started
+
+
+def until(condition: Callable[[], bool], seconds: float, log: Path | None = None) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, log.read_text() if log else "it did not happen in time"
+        time.sleep(0.05)
+
+
+@contextmanager
+def an_installation(folder: Path, *, durable: bool = False) -> Iterator[Installation]:
+    """Shared servers, migrated; all processes are ended at the end."""
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o755)
+    with EmbeddedStack(folder / "servers", on_event=lambda _: None, durable=durable) as stack:
+        migrate(stack.database_url)
+        installation = Installation(stack, folder)
+        try:
+            yield installation
+        finally:
+            for process in installation.processes:
+                if process.process.poll() is None:
+                    process.kill()
