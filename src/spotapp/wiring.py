@@ -18,6 +18,7 @@ from spotadapters.http.application import Parts
 from spotadapters.http.lanes import PULSE_THREADS, Lanes
 from spotadapters.http.live import LiveHub
 from spotadapters.http.metrics import Metrics
+from spotadapters.http.pulse import ShortWay
 from spotadapters.http.routing import Server
 from spotadapters.http.waiting import Hub
 from spotadapters.jobs.board import Board
@@ -28,6 +29,7 @@ from spotadapters.postgres.jobs import JobBook
 from spotadapters.postgres.listen import COMMANDS, EVENTS, Listener
 from spotadapters.postgres.live import LiveFeed, LiveRelay
 from spotadapters.postgres.pool import Connections
+from spotadapters.postgres.pulses import Pulses
 from spotadapters.postgres.reads import PostgresReads
 from spotadapters.postgres.storage import PostgresStorage
 from spotadapters.system.clock import SystemClock
@@ -126,7 +128,7 @@ def open_wiring(
             relay.wake()
 
         book, channels = JobBook(connections, clock), Channels(connections, clock, identity)
-        courier = Courier(channels)
+        courier, short_way = Courier(channels), ShortWay(Pulses(connections), clock)
         work = Collaborators(
             plane=plane,
             connections=connections,
@@ -169,7 +171,9 @@ def open_wiring(
                         jobs=book,
                     ),
                     dashboard=settings.dashboard_dir,
+                    short_way=short_way,
                 ),
             )
         finally:
+            short_way.close()
             lanes.close()

@@ -70,6 +70,7 @@ class Agent:
     offline_at: datetime | None = None
     primary_id: InstanceId | None = None  # I5
     sequence: int = 0  # counter behind derived ids
+    revision: int = 0  # grows with every change that is more than a sign of life
     due_at: datetime | None = None  # earliest instant at which time alone may change something
     last_decision_at: datetime | None = None
     last_switch_at: datetime | None = None  # cooldown: last primary change or failed switch

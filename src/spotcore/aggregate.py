@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from spotcore.agents import BUSY_TIMEOUT, HEARTBEAT_TIMEOUT, Agent, DisplayStatus, Life, Link
 from spotcore.clients import Client
@@ -155,3 +156,20 @@ def _period_violations(aggregate: Aggregate) -> Iterable[str]:
 def standing(instance: Instance) -> bool:
     """True for a machine that may exist in the cloud: named and not confirmed gone."""
     return instance.cloud_id is not None and instance.status not in (InstanceStatus.TERMINATED, InstanceStatus.RELEASED)
+
+
+def differs_in_signs_alone(before: Aggregate, after: Aggregate) -> bool:
+    """True when two states of an agent differ in nothing but the moments of the last signs of life."""
+    noted = evolve(before.agent, last_heartbeat_at=after.agent.last_heartbeat_at, due_at=after.agent.due_at)
+    return (
+        noted == after.agent
+        and all(getattr(before, name) == getattr(after, name) for name in _SIGNLESS)
+        and before.instances.keys() == after.instances.keys()
+        and all(
+            row is before.instances[key] or row == evolve(before.instances[key], last_seen_at=row.last_seen_at)
+            for key, row in after.instances.items()
+        )
+    )
+
+
+_SIGNLESS: Final = ("client", "replicas", "commands", "incidents", "switches", "periods")

@@ -11,7 +11,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from spotcore.agents import Agent
-from spotcore.aggregate import Aggregate, check
+from spotcore.aggregate import Aggregate, check, differs_in_signs_alone
 from spotcore.clients import Client
 from spotcore.commands import Command
 from spotcore.errors import InvariantViolated
@@ -123,6 +123,8 @@ class Change:
         """The decision as a value, its invariants checked (GR-2) and its config version judged (I6)."""
         if self.aggregate is not self.before or self._sequence != self.agent.sequence:
             self.set_agent(due_at=due_at, sequence=self._sequence)
+            if self.events or self.before is None or not differs_in_signs_alone(self.before, self.aggregate):
+                self.set_agent(revision=self.agent.revision + 1)
             check(self.aggregate)
             _check_version(self.before, self.aggregate)
         return Outcome(before=self.before, after=self.aggregate, events=tuple(self.events), answer=answer)

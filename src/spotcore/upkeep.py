@@ -6,7 +6,7 @@ with the instant at which time alone may change something next. A job's tick is 
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from attrs import evolve, frozen
 
@@ -27,9 +27,11 @@ from spotcore.instances import (
 )
 from spotcore.market import UNKNOWN_MARKET, Market
 from spotcore.replicas import SILENCE_TIMEOUT, SYNC_TIMEOUT, Replica, ReplicaEnd, ReplicaState
+from spotcore.steady import Signs
 from spotcore.switches import SwitchTrigger
 
 Rule = Callable[[Change], Any]
+AFTER_SILENCE: Final = frozenset({"offline", "heartbeat_loss"})  # alarms that every heartbeat puts off
 MAX_ROUNDS = 200  # far more than any chain of consequences has links
 
 
@@ -127,6 +129,15 @@ def next_due_at(aggregate: Aggregate, now: datetime, *, served: bool) -> datetim
     earliest = now + timedelta(seconds=1)
     instants = [max(alarm.at, earliest) if served else alarm.at for alarm in alarms(aggregate)]
     return min(instants, default=None)
+
+
+def signs(aggregate: Aggregate) -> Signs:
+    """When time may change the agent, apart from its last heartbeat and after it."""
+    heard = aggregate.agent.last_heartbeat_at
+    after_silence = [alarm.at for alarm in alarms(aggregate) if alarm.name in AFTER_SILENCE]
+    others = [alarm.at for alarm in alarms(aggregate) if alarm.name not in AFTER_SILENCE]
+    silence = min(after_silence) - heard if after_silence and heard is not None else None
+    return Signs(until=min(others, default=None), silence=silence)
 
 
 def alarms(aggregate: Aggregate) -> Iterator[Alarm]:

@@ -13,10 +13,12 @@ from spotadapters.http.app import create_app
 from spotadapters.http.application import Parts
 from spotadapters.http.lanes import Lanes
 from spotadapters.http.live import LiveHub
+from spotadapters.http.pulse import ShortWay
 from spotadapters.http.routing import Server
 from spotadapters.http.waiting import Hub
 from spotadapters.postgres.live import LiveFeed, LiveRelay
 from spotadapters.postgres.pool import Connections
+from spotadapters.postgres.pulses import Pulses
 from spotadapters.postgres.reads import PostgresReads
 from spotadapters.postgres.storage import PostgresStorage
 from spotadapters.system.identity import SecureIdentity, new_seal_key
@@ -141,6 +143,7 @@ def a_site(database_url: str, library: Library | None = None) -> Iterator[Site]:
                     created_at=clock.now(),
                 )
             )  # fmt: skip
+        short_way = ShortWay(Pulses(connections), clock)
         lanes, hub = Lanes(ordinary=4, pulse=2, urgent=4), Hub()
         parts = Parts(
             plane=plane,
@@ -153,6 +156,7 @@ def a_site(database_url: str, library: Library | None = None) -> Iterator[Site]:
             hub=hub,
             live=live,
             server=Server(version="test"),
+            short_way=short_way,
         )
         app = create_app(parts)
         with TestClient(app, raise_server_exceptions=False) as http:
@@ -161,4 +165,5 @@ def a_site(database_url: str, library: Library | None = None) -> Iterator[Site]:
                 app=app, hub=hub, live=live, relay=relay,
             )  # fmt: skip
         relay.stop()
+        short_way.close()
         lanes.close()

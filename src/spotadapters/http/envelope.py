@@ -27,6 +27,8 @@ class Answer:
     headers: Mapping[str, str] = field(factory=dict)
     extra: Mapping[str, Any] = field(factory=dict)  # top-level keys of errors and probes
     file: "File | None" = None  # an export: sent instead of ``data``, in every shape
+    repeat: Any = None  # ``pulse.Repeat``: what the next call like this one would do
+    timeless: Any = None  # ``data`` with ``pulse.NO_TIME`` as the server's time, for that call
 
 
 @frozen(kw_only=True)

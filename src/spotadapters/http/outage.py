@@ -27,6 +27,11 @@ class Outage:
         self._next_try = 0.0
         self._lock = Lock()
 
+    @property
+    def is_on(self) -> bool:
+        """True while the database is thought to be away."""
+        return self._away
+
     def spares(self) -> bool:
         """True when the caller should leave the database alone. In an outage, the one that gets False is the probe."""
         with self._lock:

@@ -294,6 +294,7 @@ class MemoryAgents:
             build=row.agent.build,
             able_since_registration=row.agent.able_since_registration,
             has_open_commands=bool(row.open_commands),
+            revision=row.agent.revision,
         )
 
     def exists_elsewhere(self, client_id: ClientId, agent_id: AgentId) -> bool:

@@ -116,6 +116,7 @@ class PollView:
     build: Build
     able_since_registration: bool
     has_open_commands: bool
+    revision: int
 
 
 class AgentStore(Protocol):

@@ -17,6 +17,7 @@ from spotcore.liveness import Heartbeat, HeartbeatAnswer, observe
 from spotcore.ports.storage import Keys, MachineBinding, UnitOfWork
 from spotcore.registration import Registration, RegistrationAnswer
 from spotcore.service.kernel import Caller, Kernel, require_live
+from spotcore.steady import Steady, steady_of
 
 
 @frozen(kw_only=True)
@@ -37,6 +38,14 @@ class Presence:
     status: str
     enabled: bool
     config_version: int
+
+
+@frozen(kw_only=True)
+class Pulse:
+    """A judged heartbeat. ``steady`` is None when the next one like it has to be judged as well."""
+
+    answer: HeartbeatAnswer
+    steady: Steady | None
 
 
 @frozen
@@ -110,8 +119,16 @@ class Agents:
 
     def heartbeat(self, caller: Caller, agent_id: AgentId, beat: Heartbeat) -> HeartbeatAnswer:
         """Judge one heartbeat (AG-1…AG-4, Z21, Z23). Raises ``NotFound`` once the agent is deleted."""
+        return self.pulse(caller, agent_id, beat).answer
+
+    def pulse(self, caller: Caller, agent_id: AgentId, beat: Heartbeat) -> Pulse:
+        """As ``heartbeat``; also says whether the next one like it need only be noted."""
         keys = Keys(cloud_ids=(beat.cloud_id,) if beat.cloud_id else ())
-        return self.kernel.run(caller, agent_id, lambda change: liveness.heartbeat(change, beat), keys=keys)
+        outcome = self.kernel.outcome(
+            caller, agent_id, lambda change: liveness.heartbeat(change, beat), keys=keys, market=None
+        )
+        steady = None if beat.going_offline else steady_of(outcome, agent_id, upkeep.signs(outcome.after))
+        return Pulse(answer=outcome.answer, steady=steady)
 
     def config(self, caller: Caller, agent_id: AgentId) -> ConfigAnswer:
         """E18. Raises ``NotFound`` unless the agent is live."""

@@ -35,6 +35,7 @@ class HandedOut:
 
     commands: tuple[Command, ...] = ()
     machines: Mapping[InstanceId, Instance] = field(factory=dict)
+    idle_at: int | None = None  # the agent's revision at which a poll like this one finds nothing and changes nothing
 
 
 @frozen(kw_only=True)
@@ -61,7 +62,7 @@ class Commands:
                 raise NotFound("unknown agent")
             known = view.build is VERDICTS.get(evidence, view.build) and view.able_since_registration
             if known and not view.has_open_commands:
-                return HandedOut()
+                return HandedOut(idle_at=view.revision if view.life is Life.LIVE else None)
 
             def rule(change: Change) -> HandedOut:
                 require_not_deleted(change.aggregate)

@@ -9,7 +9,7 @@ from attrs import frozen
 from spotcore import manual_mode, upkeep
 from spotcore.agents import Life
 from spotcore.aggregate import Aggregate
-from spotcore.change import Change
+from spotcore.change import Change, Outcome
 from spotcore.errors import NotFound, SpotError, Unavailable
 from spotcore.ids import AgentId, ClientId
 from spotcore.market import UNKNOWN_MARKET, Market
@@ -54,15 +54,29 @@ class Kernel:
 
         ``market`` None loads prices only when a consequence may need them. ``urgent`` uses the emergency reserve.
         """
+        answer: T = self.outcome(caller, agent_id, rule, keys=keys, market=market, urgent=urgent).answer
+        return answer
+
+    def outcome(
+        self,
+        caller: Caller,
+        agent_id: AgentId,
+        rule: Callable[[Change], T | SpotError],
+        *,
+        keys: Keys = Keys(),
+        market: bool | None = None,
+        urgent: bool = False,
+    ) -> Outcome:
+        """As ``run``; gives what was decided as a whole."""
         try:
             with self.transactions(urgent=urgent) as uow:
-                answer = self.within(uow, caller, agent_id, rule, keys=keys, market=market)
+                outcome = self._decided(uow, caller, agent_id, rule, keys=keys, market=market)
         except MarketUnreadable:  # nothing was written: once more without prices (5.2)
             with self.transactions(urgent=urgent) as uow:
-                answer = self.within(uow, caller, agent_id, rule, keys=keys, market=False)
-        if isinstance(answer, SpotError):
-            raise answer
-        return answer
+                outcome = self._decided(uow, caller, agent_id, rule, keys=keys, market=False)
+        if isinstance(outcome.answer, SpotError):
+            raise outcome.answer
+        return outcome
 
     def within(
         self,
@@ -75,6 +89,19 @@ class Kernel:
         market: bool | None = None,
     ) -> T | SpotError:
         """As ``run`` inside a transaction of the caller's, which also commits."""
+        answer: T | SpotError = self._decided(uow, caller, agent_id, rule, keys=keys, market=market).answer
+        return answer
+
+    def _decided(
+        self,
+        uow: UnitOfWork,
+        caller: Caller,
+        agent_id: AgentId,
+        rule: Callable[[Change], T | SpotError],
+        *,
+        keys: Keys,
+        market: bool | None,
+    ) -> Outcome:
         aggregate = uow.agents.lock(caller.client_id, agent_id, keys)
         now = self.clock.now()
         wanted = market if market is not None else may_need_market(aggregate, now)
@@ -82,8 +109,7 @@ class Kernel:
         outcome = upkeep.decide(aggregate, now, rule, actor=caller.actor, market=known)
         if outcome.changed:
             uow.agents.save(outcome)
-        answer: T | SpotError = outcome.answer
-        return answer
+        return outcome
 
     def read(self, caller: Caller, agent_id: AgentId, keys: Keys = Keys()) -> Aggregate:
         """The aggregate without a lock, for answers that change nothing. Raises ``NotFound``."""

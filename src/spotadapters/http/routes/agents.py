@@ -9,6 +9,7 @@ from attrs import asdict, evolve, fields_dict, frozen, make_class
 from spotadapters.http.auth import Access, Needs
 from spotadapters.http.envelope import Answer
 from spotadapters.http.lanes import Lane
+from spotadapters.http.pulse import NO_TIME, Repeat
 from spotadapters.http.routing import Call, Endpoint
 from spotadapters.wire import objects, words
 from spotadapters.wire.answers import camel, shown
@@ -186,9 +187,16 @@ def heartbeat(call: Call) -> Answer:
         config_version_applied=body.config_version_applied,
         evidence=evidence,
     )
-    answer = call.plane.agents.heartbeat(caller, call.agent_id, beat)
+    pulse = call.plane.agents.pulse(caller, call.agent_id, beat)
+    answer, steady = pulse.answer, pulse.steady
     call.remembered.keep(call.headers.get("authorization", ""), call.agent_id, answer)
-    return Answer(data=_heartbeat_data(answer, call.server.engine_loaded, acknowledged=True))
+    data = _heartbeat_data(answer, call.server.engine_loaded, acknowledged=True)
+    if steady is None:
+        return Answer(data=data)
+    repeat = Repeat(
+        client_id=steady.client_id, agent_id=steady.agent_id, revision=steady.revision, steady=steady, answer=answer
+    )
+    return Answer(data=data, repeat=repeat, timeless=evolve(data, server_time=NO_TIME))
 
 
 @frozen(kw_only=True)

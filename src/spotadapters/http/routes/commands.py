@@ -6,6 +6,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from spotadapters.http.envelope import Answer
+from spotadapters.http.pulse import Repeat
 from spotadapters.http.routes.agents import ALWAYS, SAFE, known
 from spotadapters.http.routing import Call, Endpoint
 from spotadapters.http.waiting import MAX_WAIT_SECONDS
@@ -37,8 +38,13 @@ class CommandList:
 
 
 def _fetched(call: Call, dialect: Dialect) -> Answer:
-    handed = call.plane.commands.fetch(call.agent_caller(), call.agent_id, dialect)
-    return Answer(data=CommandList(commands=tuple(command_item(one, handed.machines) for one in handed.commands)))
+    caller = call.agent_caller()
+    handed = call.plane.commands.fetch(caller, call.agent_id, dialect)
+    data = CommandList(commands=tuple(command_item(one, handed.machines) for one in handed.commands))
+    if handed.idle_at is None:
+        return Answer(data=data)
+    repeat = Repeat(client_id=caller.client_id, agent_id=call.agent_id, revision=handed.idle_at)
+    return Answer(data=data, repeat=repeat, timeless=data)
 
 
 def pending_classic(call: Call) -> Answer:

@@ -8,7 +8,7 @@ select save_agent(%(doc)s);
 -- name: agent_poll
 select a.life, a.build, a.able_since_registration, exists (
     select 1 from commands k where k.client_id = a.client_id and k.agent_id = a.agent_id
-        and k.state in ('pending', 'executing'))
+        and k.state in ('pending', 'executing')), a.revision
 from agents a
 where a.client_id = %(client_id)s and a.agent_id = coalesce(
     (select m.merged_into from agents m where m.client_id = %(client_id)s and m.agent_id = %(agent_id)s),

@@ -1,0 +1,136 @@
+"""Heartbeats and polls like the one before: answered from memory once the database has said that nothing has happened.
+
+What may be answered so was judged by the ordinary way before, in this process, for the same caller and the same words.
+The database decides anew each time whether it still holds (the agent's revision, the caller's token), for a whole group
+in one round trip. Whatever is not exactly so goes the ordinary way.
+"""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from threading import Lock
+from typing import Any, Final
+
+from attrs import evolve, frozen
+from starlette.requests import Request
+
+from spotadapters.http.groups import Groups
+from spotadapters.postgres.pulses import Pulses, Sign
+from spotadapters.wire.rendering import stamp
+from spotcore.ids import AgentId, ClientId
+from spotcore.liveness import HeartbeatAnswer
+from spotcore.ports.world import Clock
+from spotcore.steady import Steady
+
+MAX_KNOWN: Final = 50_000  # callers, about 3 KB each
+MAX_BODY: Final = 16_384
+UNREAD: Final = frozenset({"health_metrics", "timestamp"})  # members of a heartbeat that no rule reads
+SPECIAL: Final = ("x-response-shape", "cookie")  # a call that sends one of these goes the ordinary way
+NO_TIME: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)  # stands where the server's time belongs
+_NO_TIME_TEXT: Final = str(stamp(NO_TIME)).encode()
+
+Key = tuple[str, str]
+
+
+@frozen(kw_only=True)
+class Repeat:
+    """What a handler knows of the next call like this one: it would do nothing but what ``steady`` says, or for a poll
+    nothing at all while the agent has this revision."""
+
+    client_id: ClientId
+    agent_id: AgentId
+    revision: int
+    steady: Steady | None = None
+    answer: HeartbeatAnswer | None = None
+
+
+@frozen(kw_only=True)
+class Known:
+    """A call that would do nothing new, and what it is answered."""
+
+    words: Any
+    sign: Sign
+    parts: tuple[bytes, ...]  # the answer, split where the server's time belongs
+    repeat: Repeat
+
+
+class ShortWay:
+    """What this process knows of its callers."""
+
+    def __init__(self, pulses: Pulses, clock: Clock) -> None:
+        self._clock = clock
+        self._known: dict[Key, Known] = {}
+        self._lock = Lock()
+        self._beats: Groups[Sign] = Groups(pulses.note, "pulses")
+        self._polls: Groups[Sign] = Groups(pulses.idle, "idle-polls")
+
+    def close(self) -> None:
+        """Carry out what waits."""
+        self._beats.close()
+        self._polls.close()
+
+    async def answer(
+        self, request: Request, body: bytes, is_fresh: Callable[[ClientId], bool]
+    ) -> tuple[bytes, HeartbeatAnswer | None] | None:
+        """The body to send, and the heartbeat's answer in it; None when the call has to go the ordinary way, as it does
+        when the client is not ``is_fresh``: its own sign of life is due to be stored."""
+        key = _key(request)
+        known = self._known.get(key)
+        if known is None or any(name in request.headers for name in SPECIAL) or known.words != words_of(body):
+            return None
+        if not is_fresh(known.repeat.client_id):
+            return None
+        now, steady, answer = self._clock.now(), known.repeat.steady, known.repeat.answer
+        if steady is None:
+            done = await self._polls.done(evolve(known.sign, at=now))
+        elif steady.until is not None and now >= steady.until:
+            return None
+        else:
+            done = await self._beats.done(evolve(known.sign, at=now, due_at=steady.due_at(now)))
+        if not done:
+            self._forget(key)
+            return None
+        told = evolve(answer, server_time=now) if answer is not None else None
+        return str(stamp(now)).encode().join(known.parts), told
+
+    def learn(self, request: Request, body: bytes, token_hash: str, repeat: Repeat, shown: bytes) -> None:
+        """An ordinary call went well. ``shown`` is what it was answered, with ``NO_TIME`` as the server's time."""
+        words, steady = words_of(body), repeat.steady
+        if words is None:
+            return
+        sign = Sign(
+            token_hash=token_hash,
+            client_id=repeat.client_id,
+            agent_id=repeat.agent_id,
+            revision=repeat.revision,
+            at=NO_TIME,
+            instance_id=steady.instance_id if steady is not None else None,
+            is_agents=steady is not None and steady.is_agents,
+        )
+        known = Known(words=words, sign=sign, parts=tuple(shown.split(_NO_TIME_TEXT)), repeat=repeat)
+        with self._lock:
+            if len(self._known) >= MAX_KNOWN:
+                self._known.pop(next(iter(self._known)))  # the oldest
+            self._known[_key(request)] = known
+
+    def _forget(self, key: Key) -> None:
+        with self._lock:
+            self._known.pop(key, None)
+
+
+def words_of(body: bytes) -> Any:
+    """What of a body can matter, to be compared; None for what is no JSON object of the usual size."""
+    if not body:
+        return {}
+    if len(body) > MAX_BODY:
+        return None
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return {name: value for name, value in data.items() if name not in UNREAD} if isinstance(data, dict) else None
+
+
+def _key(request: Request) -> Key:
+    scope = request.scope
+    return request.headers.get("authorization", ""), f"{scope['path']}?{scope['query_string'].decode('latin-1')}"

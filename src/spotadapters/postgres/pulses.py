@@ -1,0 +1,63 @@
+"""Signs of life in groups, each one statement and one commit (design 3)."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from attrs import frozen
+from psycopg.types.json import Jsonb
+
+from spotadapters.postgres.errors import translated
+from spotadapters.postgres.pool import Connections
+from spotadapters.system.tenancy import EVERYBODY, acting_for
+
+NOTE: Final = "select note_pulses(%(doc)s)"
+IDLE: Final = "select idle_polls(%(doc)s)"
+
+
+@frozen(kw_only=True)
+class Sign:
+    """A heartbeat to be noted, or a poll that should find nothing: true of its agent's ``revision`` alone."""
+
+    token_hash: str  # SHA-256 hex: it must still open the client
+    client_id: str
+    agent_id: str
+    revision: int
+    at: datetime
+    instance_id: str | None = None
+    is_agents: bool = False
+    due_at: datetime | None = None
+
+
+class Pulses:
+    """Groups of signs over all clients: each row names the client and agent it is about. Raises ``Unavailable``."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def note(self, signs: Sequence[Sign]) -> frozenset[int]:
+        """Note heartbeats; places of those that are noted and committed. The others have to be judged one by one."""
+        return self._placed(NOTE, signs)
+
+    def idle(self, signs: Sequence[Sign]) -> frozenset[int]:
+        """Places of the polls that still find nothing. The others have to be looked at one by one."""
+        return self._placed(IDLE, signs)
+
+    def _placed(self, statement: Any, signs: Sequence[Sign]) -> frozenset[int]:
+        doc = [_row(place, sign) for place, sign in enumerate(signs)]
+        with translated(), acting_for(EVERYBODY):
+            return frozenset(row[0] for row in self._connections.rows(statement, {"doc": Jsonb(doc)}))
+
+
+def _row(place: int, sign: Sign) -> dict[str, Any]:
+    return {
+        "place": place,
+        "token_hash": sign.token_hash,
+        "client_id": sign.client_id,
+        "agent_id": sign.agent_id,
+        "revision": sign.revision,
+        "instance_id": sign.instance_id,
+        "is_agents": sign.is_agents,
+        "at": sign.at.isoformat(),
+        "due_at": sign.due_at.isoformat() if sign.due_at is not None else None,
+    }
