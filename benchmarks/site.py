@@ -1,5 +1,6 @@
 """A server to measure: ``spotcore up`` as a user starts it, in a process of its own."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -70,13 +71,17 @@ def running_server() -> Iterator[tuple[Http, float]]:
             process.wait(30)
 
 
-def _wait_healthy(port: int, begin: float) -> float:
+def wait_until(port: int, path: str) -> None:
+    """Return once the path answers 200. Raises ``TimeoutError``."""
+    begin = time.monotonic()
     while time.monotonic() - begin < START_SECONDS:
-        try:
-            status, _ = Http(port, "").call("GET", "/health")
-        except OSError:
-            time.sleep(0.05)
-            continue
-        if status == 200:
-            return time.monotonic() - begin
-    raise TimeoutError("the server did not become healthy")
+        with contextlib.suppress(OSError):
+            if Http(port, "").call("GET", path)[0] == 200:
+                return
+        time.sleep(0.05)
+    raise TimeoutError(f"nothing answers at {port}{path}")
+
+
+def _wait_healthy(port: int, begin: float) -> float:
+    wait_until(port, "/health")
+    return time.monotonic() - begin

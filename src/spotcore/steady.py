@@ -1,16 +1,16 @@
 """What a heartbeat does that is like the one before it, while nothing else happens to the agent: a moment is noted.
 
-Nearly all heartbeats are such. ``steady_of`` finds it out from a decision of the ordinary rules; from then on storage may
-note the moment without loading the agent, as long as its revision is the same and ``until`` has not come. A test holds the
-short way and the ordinary one to the same states.
+Nearly all heartbeats are such. ``steady_of`` finds it out from a decision of the ordinary rules; from then on storage
+may note the moment without loading the agent, as long as its revision is the same and ``until`` has not come. A test
+holds the short way and the ordinary one to the same states.
 """
 
 from datetime import datetime, timedelta
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from spotcore.aggregate import differs_in_signs_alone
+from spotcore.aggregate import Aggregate, differs_in_signs_alone
 from spotcore.change import Outcome
 from spotcore.ids import AgentId, ClientId, InstanceId
 from spotcore.instances import InstanceStatus
@@ -38,6 +38,17 @@ class Steady:
         return min(ends, default=None)
 
 
+def with_signs(aggregate: Aggregate, steady: Steady, at: datetime) -> Aggregate:
+    """The agent after a steady heartbeat at ``at``, as storage notes it; it may leave ``due_at`` earlier than this."""
+    after = aggregate
+    if steady.instance_id is not None:
+        machine = evolve(after.instances[steady.instance_id], last_seen_at=at)
+        after = evolve(after, instances={**after.instances, steady.instance_id: machine})
+    if steady.is_agents:
+        after = evolve(after, agent=evolve(after.agent, last_heartbeat_at=at, due_at=steady.due_at(at)))
+    return after
+
+
 @frozen(kw_only=True)
 class Signs:
     """When time may change an agent: by itself, and after the last heartbeat."""
@@ -47,7 +58,7 @@ class Signs:
 
 
 def steady_of(outcome: Outcome, requested: AgentId, signs: Signs) -> Steady | None:
-    """What the next heartbeat like this one would do; None when it would do more than be noted."""
+    """What this heartbeat does, which came a moment after one just like it; None when that is more than being noted."""
     before, after = outcome.before, outcome.after
     if before is None or outcome.events or after.agent.agent_id != requested:
         return None

@@ -255,7 +255,8 @@ class PostgresAgents:
         if row is None:
             raise NotFound("unknown agent")
         return PollView(
-            life=Life(row[0]), build=Build(row[1]), able_since_registration=row[2], has_open_commands=row[3], revision=row[4],
+            life=Life(row[0]), build=Build(row[1]), able_since_registration=row[2], has_open_commands=row[3],
+            revision=row[4],
         )  # fmt: skip
 
     def exists_elsewhere(self, client_id: ClientId, agent_id: AgentId) -> bool:

@@ -1,7 +1,8 @@
 """Agents connect, are configured, and leave: E16…E21, E25…E28."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
 from attrs import frozen
 
@@ -18,6 +19,8 @@ from spotcore.ports.storage import Keys, MachineBinding, UnitOfWork
 from spotcore.registration import Registration, RegistrationAnswer
 from spotcore.service.kernel import Caller, Kernel, require_live
 from spotcore.steady import Steady, steady_of
+
+MOMENT: Final = timedelta(microseconds=1)
 
 
 @frozen(kw_only=True)
@@ -42,10 +45,11 @@ class Presence:
 
 @frozen(kw_only=True)
 class Pulse:
-    """A judged heartbeat. ``steady`` is None when the next one like it has to be judged as well."""
+    """A judged heartbeat, and what the next one like it would do: ``steady`` is None when that has to be judged."""
 
     answer: HeartbeatAnswer
     steady: Steady | None
+    next_answer: HeartbeatAnswer | None
 
 
 @frozen
@@ -124,11 +128,15 @@ class Agents:
     def pulse(self, caller: Caller, agent_id: AgentId, beat: Heartbeat) -> Pulse:
         """As ``heartbeat``; also says whether the next one like it need only be noted."""
         keys = Keys(cloud_ids=(beat.cloud_id,) if beat.cloud_id else ())
-        outcome = self.kernel.outcome(
-            caller, agent_id, lambda change: liveness.heartbeat(change, beat), keys=keys, market=None
-        )
-        steady = None if beat.going_offline else steady_of(outcome, agent_id, upkeep.signs(outcome.after))
-        return Pulse(answer=outcome.answer, steady=steady)
+
+        def rule(change: Change) -> HeartbeatAnswer:
+            return liveness.heartbeat(change, beat)
+
+        outcome = self.kernel.outcome(caller, agent_id, rule, keys=keys)
+        answer: HeartbeatAnswer = outcome.answer
+        again = upkeep.decide(outcome.after, answer.server_time + MOMENT, rule, actor=caller.actor)
+        steady = None if beat.going_offline else steady_of(again, agent_id, upkeep.signs(again.after))
+        return Pulse(answer=answer, steady=steady, next_answer=again.answer if steady is not None else None)
 
     def config(self, caller: Caller, agent_id: AgentId) -> ConfigAnswer:
         """E18. Raises ``NotFound`` unless the agent is live."""

@@ -10,12 +10,13 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
+from attrs import evolve
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
-from spotcore import endings
+from spotcore import endings, liveness, upkeep
 from spotcore.agents import Life
-from spotcore.aggregate import Aggregate, violations
+from spotcore.aggregate import Aggregate, differs_in_signs_alone, violations
 from spotcore.builds import ABILITIES, Build, Evidence
 from spotcore.commands import CommandKind, CommandState
 from spotcore.config import ConfigChange
@@ -32,6 +33,7 @@ from spotcore.ports.storage import Transactions
 from spotcore.registration import Registration
 from spotcore.replicas import ReplicaState
 from spotcore.reports import CommandReport, ReplicaStatusReport
+from spotcore.service.agents import MOMENT
 from spotcore.service.kernel import Caller
 from spotcore.service.machines import SwitchRequest
 from spotcore.service.prices import PriceItem, PriceSheet
@@ -39,6 +41,7 @@ from spotcore.service.replicas import ReplicaRequest
 from spotcore.simulation.identity import CountedIdentity
 from spotcore.simulation.scenario import START
 from spotcore.standby import MachineFacts
+from spotcore.steady import steady_of, with_signs
 from spotcore.switches import SwitchState, SwitchTimes
 from spotcore.switching import MachineReport, SwitchReport
 from spotcore.testing.clock import ManualClock
@@ -54,6 +57,20 @@ BUILD_EVIDENCE = {
 }
 picks = st.integers(min_value=0, max_value=7)
 zones = st.sampled_from(ZONES)
+
+
+def _without_due(aggregate: Aggregate) -> Aggregate:
+    return evolve(aggregate, agent=evolve(aggregate.agent, due_at=None))
+
+
+def _only_aged(before: Aggregate, after: Aggregate) -> bool:
+    """True when rows that have grown old are no longer loaded, and nothing else is different but signs of life."""
+    names = ("instances", "replicas", "commands", "incidents", "switches")
+    rows: dict[str, Any] = {
+        name: {key: getattr(before, name).get(key) for key in getattr(after, name)} for name in names
+    }
+    old = evolve(before, client=after.client, periods=after.periods, **rows)
+    return None not in [row for some in rows.values() for row in some.values()] and differs_in_signs_alone(old, after)
 
 
 class FleetMachine(RuleBasedStateMachine):
@@ -77,6 +94,7 @@ class FleetMachine(RuleBasedStateMachine):
         self.machines = 0
         self.clients = [self.plane.clients.create(f"client {n} {self.tag}").client.client_id for n in range(2)]
         self.versions: dict[AgentId, int] = {}
+        self.seen: dict[str, Aggregate] = {}
         self.ended: dict[str, InstanceStatus] = {}
         made = [
             self._register(self.clients[n % 2], f"logical-{n}", build, ZONES[n % 3]) for n, build in enumerate(builds)
@@ -458,6 +476,38 @@ class FleetMachine(RuleBasedStateMachine):
             self._check_terminate_list(aggregate)
             self._check_history(aggregate)
             self._check_terminal(aggregate)
+            self._check_steady(aggregate)
+            self._check_revision(aggregate)
+
+    def _check_steady(self, aggregate: Aggregate) -> None:
+        """The short way of a heartbeat does what the ordinary one would (steady.py)."""
+        now, agent_id = self.clock.now(), aggregate.agent.agent_id
+        if aggregate.agent.life is Life.DELETED:
+            return
+        for beat in (Heartbeat(), *(Heartbeat(cloud_id=row.cloud_id) for row in aggregate.instances.values())):
+            rule = partial(liveness.heartbeat, beat=beat)
+            first = upkeep.decide(aggregate, now, rule, actor="agent")
+            probe = upkeep.decide(first.after, now + MOMENT, rule, actor="agent")
+            steady = steady_of(probe, agent_id, upkeep.signs(probe.after))
+            for seconds in (1, 100, 119):
+                later = now + timedelta(seconds=seconds)
+                if steady is None or (steady.until is not None and later >= steady.until):
+                    continue
+                again = upkeep.decide(first.after, later, rule, actor="agent")
+                noted = with_signs(first.after, steady, later)
+                assert not again.events
+                assert evolve(again.answer, server_time=probe.answer.server_time) == probe.answer
+                assert _without_due(noted) == _without_due(again.after)
+                assert again.after.agent.revision == steady.revision
+                due = again.after.agent.due_at
+                assert noted.agent.due_at == due or (not steady.is_agents and noted.agent.due_at in (None, due))
+
+    def _check_revision(self, aggregate: Aggregate) -> None:
+        """Whatever is more than a sign of life has a revision of its own."""
+        before = self.seen.get(aggregate.agent.agent_id)
+        if before is not None and aggregate.agent.revision == before.agent.revision:
+            assert _only_aged(before, aggregate)
+        self.seen[aggregate.agent.agent_id] = aggregate
 
     def _check_terminate_list(self, aggregate: Aggregate) -> None:
         """I7, I10, IN-25."""

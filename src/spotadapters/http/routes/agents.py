@@ -191,12 +191,16 @@ def heartbeat(call: Call) -> Answer:
     answer, steady = pulse.answer, pulse.steady
     call.remembered.keep(call.headers.get("authorization", ""), call.agent_id, answer)
     data = _heartbeat_data(answer, call.server.engine_loaded, acknowledged=True)
-    if steady is None:
+    if steady is None or pulse.next_answer is None:
         return Answer(data=data)
     repeat = Repeat(
-        client_id=steady.client_id, agent_id=steady.agent_id, revision=steady.revision, steady=steady, answer=answer
+        client_id=steady.client_id, agent_id=steady.agent_id, revision=steady.revision, steady=steady,
+        answer=pulse.next_answer,
+    )  # fmt: skip
+    timeless = _heartbeat_data(
+        evolve(pulse.next_answer, server_time=NO_TIME), call.server.engine_loaded, acknowledged=True
     )
-    return Answer(data=data, repeat=repeat, timeless=evolve(data, server_time=NO_TIME))
+    return Answer(data=data, repeat=repeat, timeless=timeless)
 
 
 @frozen(kw_only=True)

@@ -1,0 +1,169 @@
+"""Groups of steady heartbeats and idle polls on PostgreSQL: what is noted, what is left to the ordinary way."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from attrs import evolve, frozen
+
+from spotadapters.postgres.pool import Connections
+from spotadapters.postgres.pulses import Pulses, Sign
+from spotadapters.postgres.storage import PostgresStorage
+from spotcore.aggregate import Aggregate
+from spotcore.dispatch import Dialect
+from spotcore.ids import AgentId, CloudId
+from spotcore.liveness import Heartbeat
+from spotcore.ports.storage import TokenRecord
+from spotcore.steady import Steady, with_signs
+from tests.support.world import FakeClock, World, a_world
+
+TOKEN = "hash-of-a-token"
+
+
+@frozen
+class Ward:
+    """A world on PostgreSQL with one agent, and its heartbeats in groups."""
+
+    world: World
+    pulses: Pulses
+    clock: FakeClock
+    url: str
+    agent_id: AgentId
+    machine: CloudId
+
+    def steady(self) -> Steady:
+        pulse = self.world.plane.agents.pulse(self.world.agent_caller, self.agent_id, Heartbeat(cloud_id=self.machine))
+        assert pulse.steady is not None
+        return pulse.steady
+
+    def sign(self, steady: Steady, **facts: Any) -> Sign:
+        now = self.clock.now()
+        sign = Sign(
+            token_hash=TOKEN, client_id=steady.client_id, agent_id=steady.agent_id, revision=steady.revision, at=now,
+            instance_id=steady.instance_id, is_agents=steady.is_agents, due_at=steady.due_at(now),
+        )  # fmt: skip
+        return evolve(sign, **facts)
+
+    def aggregate(self) -> Aggregate:
+        return self.world.aggregate(self.agent_id)
+
+
+@pytest.fixture
+def ward(database_url: str) -> Iterator[Ward]:
+    clock = FakeClock()
+    with Connections(database_url, size=4, reserve=1) as connections:
+        storage = PostgresStorage(connections, clock)
+        world = a_world(storage.transactions, clock)
+        with storage.transactions() as uow:
+            uow.clients.add_token(
+                TokenRecord(
+                    token_hash=TOKEN, hint="oken", sealed=None, client_id=world.client_id, created_at=clock.now()
+                )
+            )
+        agent_id = world.register().agent_id
+        machine = world.aggregate(agent_id).instances[world.aggregate(agent_id).agent.primary_id].cloud_id  # type: ignore[index]
+        assert machine is not None
+        yield Ward(world, Pulses(connections), clock, database_url, agent_id, machine)
+
+
+def test_a_noted_heartbeat_leaves_what_the_ordinary_one_would(ward: Ward) -> None:
+    steady, before = ward.steady(), ward.aggregate()
+    for _ in range(5):
+        ward.clock.advance(30)
+        assert ward.pulses.note([ward.sign(steady)]) == {0}
+    wanted, found = with_signs(before, steady, ward.clock.now()), ward.aggregate()
+    due = found.agent.due_at
+    assert due is not None
+    assert wanted.agent.due_at is not None
+    assert ward.clock.now() + timedelta(seconds=40) <= due <= wanted.agent.due_at
+    assert evolve(found, agent=evolve(found.agent, due_at=wanted.agent.due_at)) == wanted
+
+
+def test_a_healthy_agent_never_comes_up_in_upkeep_and_a_silent_one_does_in_time_ag1(ward: Ward) -> None:
+    steady = ward.steady()
+    for _ in range(20):
+        ward.clock.advance(30)
+        assert ward.pulses.note([ward.sign(steady)]) == {0}
+        assert ward.world.plane.upkeep.tick().due == 0
+    ward.clock.advance(120.5)
+    ward.world.plane.upkeep.tick()
+    assert ward.aggregate().agent.link == "offline"
+
+
+@pytest.mark.parametrize("change", ["config", "command", "delete", "switch off"])
+def test_once_anything_has_happened_the_heartbeat_is_left_to_be_judged(ward: Ward, change: str) -> None:
+    steady, plane = ward.steady(), ward.world.plane
+    if change == "config":
+        ward.world.set(ward.agent_id, auto_switch_enabled=False)
+    elif change == "command":
+        ward.world.switch(ward.agent_id)
+    elif change == "delete":
+        plane.agents.delete(ward.world.user, ward.agent_id)
+    else:
+        ward.world.set(ward.agent_id, enabled=False)
+    before = ward.aggregate()
+    ward.clock.advance(10)
+    assert ward.pulses.note([ward.sign(steady)]) == frozenset()
+    assert ward.aggregate() == before
+
+
+@pytest.mark.parametrize(
+    ("statement", "why"),
+    [
+        ("delete from tokens where token_hash = 'hash-of-a-token'", "the token is gone"),
+        ("update tokens set expires_at = timestamptz '2026-03-02 11:00Z' where token_hash = 'hash-of-a-token'", "over"),
+        ("update tokens set client_id = null where token_hash = 'hash-of-a-token'", "an operator's token"),
+        ("update clients set status = 'suspended'", "suspended"),
+        ("update agents set revision = revision + 1", "changed by another process"),
+        ("update agents set life = 'retiring'", "retiring"),
+    ],
+)  # fmt: skip
+def test_z4_who_no_longer_may_is_left_to_the_ordinary_way(ward: Ward, statement: str, why: str) -> None:
+    steady = ward.steady()
+    with psycopg.connect(ward.url) as connection:
+        connection.execute(statement)  # type: ignore[call-overload]
+    assert ward.pulses.note([ward.sign(steady)]) == frozenset(), why
+    assert ward.pulses.idle([ward.sign(steady)]) == frozenset(), why
+
+
+def test_another_clients_token_opens_nothing_s1(ward: Ward) -> None:
+    steady = ward.steady()
+    stranger = ward.world.plane.clients.create("Stranger").client
+    assert ward.pulses.note([ward.sign(steady, client_id=stranger.client_id)]) == frozenset()
+    assert ward.pulses.note([ward.sign(steady, token_hash="unknown")]) == frozenset()
+
+
+def test_an_agent_that_is_being_changed_waits_for_nobody_and_nobody_waits_for_it(ward: Ward) -> None:
+    steady = ward.steady()
+    other = ward.world.register("other").agent_id
+    machine = next(iter(ward.world.aggregate(other).instances.values())).cloud_id
+    second = ward.world.plane.agents.pulse(ward.world.agent_caller, other, Heartbeat(cloud_id=machine)).steady
+    assert second is not None
+    ward.clock.advance(10)
+    with psycopg.connect(ward.url) as held:
+        held.execute("select 1 from agents where agent_id = %s for no key update", (ward.agent_id,))
+        assert ward.pulses.note([ward.sign(steady), ward.sign(second)]) == {1}
+    assert ward.pulses.note([ward.sign(steady), ward.sign(second)]) == {0, 1}
+
+
+def test_the_same_agent_twice_in_a_group_keeps_the_later_moment(ward: Ward) -> None:
+    steady = ward.steady()
+    early, late = ward.clock.now() + timedelta(seconds=5), ward.clock.now() + timedelta(seconds=9)
+    assert ward.pulses.note([ward.sign(steady, at=late), ward.sign(steady, at=early)]) == {0, 1}
+    assert ward.aggregate().agent.last_heartbeat_at == late
+    assert ward.pulses.note([ward.sign(steady, at=early)]) == {0}
+    assert ward.aggregate().agent.last_heartbeat_at == late
+
+
+def test_an_idle_poll_stays_idle_until_a_command_is_queued(ward: Ward) -> None:
+    commands, caller = ward.world.plane.commands, ward.world.agent_caller
+    steady = ward.steady()
+    commands.fetch(caller, ward.agent_id, Dialect.CLASSIC)
+    handed = commands.fetch(caller, ward.agent_id, Dialect.CLASSIC)
+    assert handed.idle_at == ward.aggregate().agent.revision
+    poll = ward.sign(steady, revision=handed.idle_at)
+    assert ward.pulses.idle([poll, evolve(poll, revision=handed.idle_at - 1)]) == {0}
+    ward.world.switch(ward.agent_id)
+    assert ward.pulses.idle([poll]) == frozenset()

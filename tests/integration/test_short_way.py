@@ -1,0 +1,206 @@
+"""Steady heartbeats and idle polls over HTTP: the same answers as by the ordinary way, and never after anything happened."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+import pytest
+
+from spotadapters.http.groups import Groups
+from spotadapters.http.pulse import words_of
+from spotcore.errors import Unavailable
+from tests.support.server import Site
+from tests.support.wire_agents import V2, V5, V4c, V4n
+
+MACHINE = "i-0aaaaaaaaaaaaaaa1"
+BUILDS = [V2, V4c, V4n, V5]
+
+
+class Counting:
+    """How many transactions a use case began."""
+
+    def __init__(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ordinary = 0
+        inside = site.storage._connections.connection
+
+        def counted(*, urgent: bool = False) -> Any:
+            self.ordinary += 1
+            return inside(urgent=urgent)
+
+        monkeypatch.setattr(site.storage._connections, "connection", counted)
+
+
+def known(site: Site, build: Any) -> Any:
+    agent = build(site.client("Acme"), MACHINE, logical="web")
+    agent.register()
+    for _ in range(3):
+        agent.heartbeat()
+    return agent
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_every_builds_heartbeat_goes_the_short_way_and_reads_the_same(
+    site: Site, build: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = known(site, build)
+    ordinary = agent.heartbeat().body
+    site.clock.advance(7.5)
+    counting = Counting(site, monkeypatch)
+    short = agent.heartbeat()
+    assert (short.status, counting.ordinary) == (200, 0)
+    now = site.clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    assert short.body == {**ordinary, "server_time": now, "data": {**ordinary["data"], "server_time": now}}
+    assert agent.tenant.aggregate(agent.agent_id).agent.last_heartbeat_at == site.clock.now()
+
+
+@pytest.mark.parametrize("build", [V2, V4c, V5])
+def test_an_idle_poll_goes_the_short_way_until_a_command_waits_cm4(
+    site: Site, build: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = known(site, build)
+    for _ in range(2):
+        assert agent.commands() == []
+    counting = Counting(site, monkeypatch)
+    assert agent.commands() == []
+    assert counting.ordinary == 0
+    path = f"/api/client/instances/{MACHINE}/force-switch"
+    assert agent.tenant.post(path, {"target": "ondemand"}).status == 200
+    assert len(agent.commands()) == 1
+
+
+def test_a_change_is_in_the_very_next_answer_cv4(site: Site) -> None:
+    agent = known(site, V4c)
+    agent.tenant.post(f"/api/client/agents/{agent.agent_id}/config", {"minSavingsPercent": 33})
+    first, second = agent.heartbeat().body, agent.heartbeat().body
+    assert (first["config_changed"], second["config_changed"]) == (True, False)
+    assert first["config"]["min_savings_percent"] == second["config"]["min_savings_percent"] == 33
+
+
+def test_z4_a_rotated_token_ends_the_short_way_at_once(site: Site) -> None:
+    agent = known(site, V4c)
+    with psycopg.connect(site.connections.database_url) as connection:
+        connection.execute("update tokens set expires_at = %s where client_id is not null", (site.clock.now(),))
+    assert agent.heartbeat().status == 401
+
+
+def test_z25_a_deleted_agent_hears_that_it_is_gone(site: Site) -> None:
+    agent = known(site, V4c)
+    assert agent.tenant.call("DELETE", f"/api/client/agents/{agent.agent_id}").status == 200
+    site.clock.advance(86_500)
+    site.tick()
+    assert agent.heartbeat().status in (200, 404)
+    assert agent.tenant.aggregate(agent.agent_id).agent.life != "live"
+
+
+def test_another_word_in_the_body_is_judged(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = known(site, V4c)
+    assert agent.stop().status == 200
+    assert agent.tenant.aggregate(agent.agent_id).agent.link == "offline"
+    counting = Counting(site, monkeypatch)
+    agent.heartbeat()
+    assert counting.ordinary > 0
+    assert agent.tenant.aggregate(agent.agent_id).agent.link == "online"
+
+
+def test_the_legacy_shape_and_other_tokens_never_get_a_remembered_answer(site: Site) -> None:
+    agent = known(site, V4c)
+    stranger = site.client("Stranger")
+    body = {
+        "status": "online", "monitored_instances": [MACHINE], "instance_id": MACHINE, "instance_type": "m5.large",
+        "mode": agent.mode, "az": agent.az,
+    }  # fmt: skip
+    path = agent.at("/heartbeat")
+    assert stranger.post(path, body).status == 404
+    legacy = agent.tenant.post(path, body, headers={"X-Response-Shape": "legacy"})
+    assert "status" in legacy.body
+    assert "data" not in legacy.body
+    assert "data" in agent.tenant.post(path, body).body
+
+
+def test_a_storm_of_heartbeats_from_many_agents_is_noted_for_each(site: Site) -> None:
+    tenant = site.client("Acme")
+    fleet = [V4c(tenant, f"i-0aaaaaaaaaaaaaa{number:02d}", logical=f"web-{number}") for number in range(12)]
+    for agent in fleet:
+        agent.register()
+        for _ in range(3):
+            agent.heartbeat()
+    site.clock.advance(20)
+    threads = [threading.Thread(target=agent.heartbeat) for agent in fleet for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    heard = {tenant.aggregate(agent.agent_id).agent.last_heartbeat_at for agent in fleet}
+    assert heard == {site.clock.now()}
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", {}),
+        (b'{"status":"online","health_metrics":{"cpu":1}}', {"status": "online"}),
+        (b'{"timestamp":"x"}', {}),
+        (b"[]", None),
+        (b"nonsense", None),
+        (b'{"a":"' + b"x" * 20_000 + b'"}', None),
+        (b"[" * 15_000, None),
+    ],
+)
+def test_only_what_rules_read_is_compared(body: bytes, words: Any) -> None:
+    assert words_of(body) == words
+
+
+# groups
+
+
+def in_groups(write: Any, count: int) -> list[bool]:
+    async def main() -> list[bool]:
+        groups: Groups[int] = Groups(write, "test")
+        try:
+            return list(await asyncio.gather(*(groups.done(number) for number in range(count))))
+        finally:
+            await asyncio.to_thread(groups.close)
+
+    return asyncio.run(main())
+
+
+def test_calls_that_arrive_together_share_a_write_and_each_gets_its_own_answer() -> None:
+    sizes: list[int] = []
+
+    def write(group: Sequence[int]) -> frozenset[int]:
+        sizes.append(len(group))
+        return frozenset(place for place, number in enumerate(group) if number % 2)
+
+    assert in_groups(write, 1_200) == [bool(number % 2) for number in range(1_200)]
+    assert len(sizes) < 40
+    assert max(sizes) <= 500
+
+
+@pytest.mark.parametrize("trouble", [Unavailable("away"), ZeroDivisionError("a defect")])
+def test_a_group_that_fails_sends_everybody_the_ordinary_way(trouble: Exception) -> None:
+    def write(_: Sequence[int]) -> frozenset[int]:
+        raise trouble
+
+    assert in_groups(write, 20) == [False] * 20
+
+
+def test_a_caller_that_hangs_up_hurts_nobody_else() -> None:
+    gate = threading.Event()
+
+    def write(group: Sequence[int]) -> frozenset[int]:
+        gate.wait(5)
+        return frozenset(range(len(group)))
+
+    async def main() -> bool:
+        groups: Groups[int] = Groups(write, "test")
+        gone, stays = asyncio.ensure_future(groups.done(1)), asyncio.ensure_future(groups.done(2))
+        await asyncio.sleep(0.05)
+        gone.cancel()
+        gate.set()
+        result = await stays
+        await asyncio.to_thread(groups.close)
+        return result
+
+    assert asyncio.run(main()) is True
