@@ -1,6 +1,7 @@
 """The yardstick: Starlette and psycopg, one statement a call, nothing else. What the machine can do without rules.
 
-``/one`` commits each call by itself, ``/group`` what arrives together, ``/prices`` writes six rows, ``/read`` reads one.
+``/one`` commits each call by itself, ``/group`` what arrives together, ``/prices`` writes six rows, ``/read`` reads one
+row.
 """
 
 import asyncio

@@ -255,7 +255,8 @@ def summed(one: Workload, rounds: list[tuple[dict[str, Any], dict[str, Any]]]) -
 def report(rows: list[dict[str, Any]]) -> None:
     """A table for people."""
     print(
-        f"{'workload':12} {'conn':>5} {'floor':>7} {'ours/s':>8} {'floor/s':>8} {'ratio':>6} {'must':>5} {'p99 ms':>7} {'errors':>6}"
+        f"{'workload':12} {'conn':>5} {'floor':>7} {'ours/s':>8} {'floor/s':>8} {'ratio':>6} {'must':>5} "
+        f"{'p99 ms':>7} {'errors':>6}"
     )
     for row in rows:
         must = f"{row['must']:.2f}" if row["must"] is not None else "–"

@@ -69,6 +69,11 @@ def test_dq4_dq6_live_buckets_equal_the_pure_function_whatever_order_they_came_i
     arrival = rows + rows[::3]  # DQ-3: some twice
     random.Random(seed + 100).shuffle(arrival)
     record(world, arrival)
+    assert_buckets(world, rows)
+
+
+def assert_buckets(world: World, rows: Sequence[Contender]) -> None:
+    """What is shown is what the pure function makes of ``rows``."""
     quotes, recent = shown(world)
     judged = judge_buckets(rows)
     for pool_id in POOLS:

@@ -1,6 +1,8 @@
 """Groups of steady heartbeats and idle polls on PostgreSQL: what is noted, what is left to the ordinary way."""
 
+import random
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -16,10 +18,20 @@ from spotcore.dispatch import Dialect
 from spotcore.ids import AgentId, CloudId
 from spotcore.liveness import Heartbeat
 from spotcore.ports.storage import TokenRecord
+from spotcore.prices import Observation, PriceReport, PriceSource
 from spotcore.steady import Steady, with_signs
+from tests.contract.test_prices import assert_buckets, history
 from tests.support.world import FakeClock, World, a_world
 
 TOKEN = "hash-of-a-token"
+
+
+@frozen(kw_only=True)
+class Judged:
+    """A report and who sends it."""
+
+    sign: Sign
+    report: PriceReport
 
 
 @frozen
@@ -45,6 +57,12 @@ class Ward:
             instance_id=steady.instance_id, is_agents=steady.is_agents, due_at=steady.due_at(now),
         )  # fmt: skip
         return evolve(sign, **facts)
+
+    def report(self, source: PriceSource, seen: Observation) -> PriceReport:
+        return PriceReport(
+            client_id=self.world.client_id, agent_id=self.agent_id, instance_id=None, source=source,
+            received_at=self.clock.now(), observations=(seen,),
+        )  # fmt: skip
 
     def aggregate(self) -> Aggregate:
         return self.world.aggregate(self.agent_id)
@@ -155,6 +173,62 @@ def test_the_same_agent_twice_in_a_group_keeps_the_later_moment(ward: Ward) -> N
     assert ward.aggregate().agent.last_heartbeat_at == late
     assert ward.pulses.note([ward.sign(steady, at=early)]) == {0}
     assert ward.aggregate().agent.last_heartbeat_at == late
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_dq4_dq6_reports_stored_in_groups_leave_the_same_buckets(ward: Ward, seed: int) -> None:
+    rows, chance = history(seed, ward.clock.now()), random.Random(seed)
+    arrival = rows + rows[::3]  # DQ-3: some twice
+    chance.shuffle(arrival)
+    sign = ward.sign(ward.steady())
+    while arrival:
+        size = chance.randrange(1, 12)
+        group, arrival = arrival[:size], arrival[size:]
+        reports = [Judged(sign=sign, report=ward.report(one.source, one.observation)) for one in group]
+        assert ward.pulses.record(reports) == frozenset(range(len(group)))
+    assert_buckets(ward.world, rows)
+    with psycopg.connect(ward.url) as connection:
+        assert connection.execute("select count(*) from raw_prices").fetchone() == (len(rows),)
+
+
+def test_dq6_groups_of_several_processes_at_once_neither_lock_up_nor_lose_anything(ward: Ward) -> None:
+    rows = history(77, ward.clock.now())
+    sign = ward.sign(ward.steady())
+
+    def some(seed: int) -> None:
+        mine = list(rows)
+        random.Random(seed).shuffle(mine)
+        for start in range(0, len(mine), 10):
+            group = [
+                Judged(sign=sign, report=ward.report(one.source, one.observation)) for one in mine[start : start + 10]
+            ]
+            assert ward.pulses.record(group) == frozenset(range(len(group)))
+
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(some, seed) for seed in range(4)]:
+            done.result(timeout=30)
+    assert_buckets(ward.world, rows)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update agents set revision = revision + 1",
+        "update agents set life = 'retiring'",
+        "update clients set status = 'suspended'",
+        "delete from tokens",
+    ],
+)
+def test_z4_a_report_of_who_no_longer_may_stores_nothing(ward: Ward, statement: str) -> None:
+    sign = ward.sign(ward.steady())
+    with psycopg.connect(ward.url) as connection:
+        connection.execute(statement)  # type: ignore[call-overload]
+        connection.commit()
+        one = history(1, ward.clock.now())[0]
+        assert ward.pulses.record([Judged(sign=sign, report=ward.report(one.source, one.observation))]) == frozenset()
+        for table in ("raw_prices", "price_buckets", "pools"):
+            found = connection.execute(f"select count(*) from {table}").fetchone()  # type: ignore[call-overload]
+            assert found == (0,)
 
 
 def test_an_idle_poll_stays_idle_until_a_command_is_queued(ward: Ward) -> None:

@@ -136,6 +136,98 @@ def test_a_storm_of_heartbeats_from_many_agents_is_noted_for_each(site: Site) ->
     assert heard == {site.clock.now()}
 
 
+# price reports
+
+
+@pytest.mark.parametrize("build", [V2, V4c, V5])
+def test_a_price_report_goes_the_short_way_and_counts_the_same(
+    site: Site, build: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = known(site, build)
+    ordinary = [agent.prices().body for _ in range(2)][-1]
+    stored = rows_of(site)
+    site.clock.advance(300)
+    counting = Counting(site, monkeypatch)
+    short = agent.prices()
+    assert (short.status, counting.ordinary) == (200, 0)
+    assert (short.body["data"], short.body["status"]) == (ordinary["data"], ordinary["status"])
+    assert short.body["data"]["records_inserted"] > 0
+    assert rows_of(site) == {table: 2 * count for table, count in stored.items()}
+
+
+def rows_of(site: Site) -> dict[str, int]:
+    counts = {}
+    with psycopg.connect(site.connections.database_url) as connection:
+        for table in ("raw_prices", "price_buckets"):
+            row = connection.execute(f"select count(*) from {table}").fetchone()  # type: ignore[call-overload]
+            counts[table] = row[0]
+    return counts
+
+
+def test_dq2_an_item_that_is_wrong_is_refused_on_the_short_way_too(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = known(site, V4c)
+    body: dict[str, Any] = {
+        "instance": {"instance_id": MACHINE, "instance_type": "m5.large", "az": "us-east-1a"},
+        "spot_pools": [
+            {"pool_id": "m5.large.us-east-1a", "price": 0.02},
+            {"pool_id": "m5.large.us-east-1b", "price": -1},
+        ],
+    }
+    answers = []
+    for _ in range(3):
+        site.clock.advance(300)
+        answers.append(agent.post("/pricing-report", body).body["data"])
+    site.clock.advance(300)
+    counting = Counting(site, monkeypatch)
+    assert agent.post("/pricing-report", body).body["data"] == answers[-1]
+    assert (counting.ordinary, answers[-1]["records_inserted"], answers[-1]["records_rejected"]) == (0, 1, 1)
+
+
+@pytest.mark.parametrize("change", ["another mode", "an alert", "a command", "a doubtful price"])
+def test_a_report_that_needs_more_than_storing_goes_the_ordinary_way(
+    site: Site, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = known(site, V4c)
+    for _ in range(2):
+        assert agent.prices().status == 200
+    tenant, sent = agent.tenant, agent.prices
+    if change == "another mode":
+        agent.mode = "ondemand"
+    elif change == "an alert":
+        alert = {"pool_id": "t3.medium.us-east-1a", "threshold": 0.001, "alert_type": "price_above"}
+        assert tenant.post(f"/api/client/{tenant.client_id}/pricing-alerts", alert).status in (200, 201)
+    elif change == "a command":
+        path = f"/api/client/instances/{MACHINE}/force-switch"
+        assert tenant.post(path, {"target": "ondemand"}).status == 200
+    else:
+        machine = {"instance_id": MACHINE, "instance_type": "m5.large", "az": "us-east-1a", "current_mode": "spot"}
+
+        def sent() -> Any:
+            return agent.post("/pricing-report", {"instance": machine, "on_demand_price": {"price": 0.1}})
+
+    site.clock.advance(300)
+    counting = Counting(site, monkeypatch)
+    assert sent().status == 200
+    assert counting.ordinary > 0
+    if change == "an alert":
+        with psycopg.connect(site.connections.database_url) as connection:
+            assert connection.execute("select 1 from audit_events where kind = 'price_alert'").fetchone() == (1,)
+
+
+def test_t03_nonsense_after_good_reports_is_still_refused(site: Site) -> None:
+    agent = known(site, V4c)
+    for _ in range(3):
+        assert agent.prices().status == 200
+    assert agent.post("/pricing-report", ["nonsense"]).status == 400
+
+
+def test_s24_a_flood_of_reports_is_still_refused(site: Site) -> None:
+    agent = known(site, V4c)
+    statuses = [agent.prices().status for _ in range(605)]
+    assert statuses[-1] == 429
+    assert statuses[0] == 200
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [

@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from spotadapters.http import envelope
-from spotadapters.http.application import Application, Parts
+from spotadapters.http.application import SHORT, Application, Parts
 from spotadapters.http.auth import Access, Needs
 from spotadapters.http.errors import SERVER_ERROR_TEXT
 from spotadapters.http.lanes import Lane
@@ -107,8 +107,8 @@ def create_app(parts: Parts, *, lifespan: Lifespan | None = None) -> Starlette:
 
 
 def _is_seldom(endpoint: Endpoint) -> bool:
-    """False for emergencies, heartbeats and polls, whose paths are looked at first: there are a hundred others."""
-    return endpoint.lane is Lane.ORDINARY and not endpoint.waits
+    """False for emergencies and what agents send all day: their paths are looked at first."""
+    return endpoint.lane is not Lane.URGENT and endpoint.number not in SHORT
 
 
 def _route(endpoint: Endpoint, serve: Callable[[Request], Awaitable[Response]]) -> Route:

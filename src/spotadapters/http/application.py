@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -26,12 +26,14 @@ from spotadapters.http.refused import RefusedCredentials
 from spotadapters.http.replay import REPLAY_HEADER, RefusedAgain, replayed
 from spotadapters.http.routes.agents import degraded_heartbeat
 from spotadapters.http.routes.events import Connected
+from spotadapters.http.routes.reports import price_sheet, recorded
 from spotadapters.http.routing import Call, Endpoint, Server, dialect_of
 from spotadapters.http.sessions import COOKIE, Door, Sessions, check_origin
 from spotadapters.http.uploads import Receiver, receive
 from spotadapters.http.waiting import MAX_WAIT_SECONDS, Hub, pause
 from spotadapters.system.tenancy import EVERYBODY, NOBODY, acting_for
 from spotadapters.system.tracing import working_on
+from spotadapters.wire.parsing import cleaned, decode
 from spotcore.control_plane import ControlPlane
 from spotcore.dispatch import Dialect
 from spotcore.errors import PayloadTooLarge, SpotError, Unauthorized, Unavailable
@@ -40,10 +42,12 @@ from spotcore.models import SessionKind
 from spotcore.ports.storage import Credentials, Transactions, UnitOfWork
 from spotcore.ports.world import Clock, Identity
 from spotcore.service.commands import HandedOut
+from spotcore.service.prices import PriceSheet
 
 log = logging.getLogger("spotadapters.http")
 
 MAX_BODY: Final = 1 << 20
+SHORT_BODY: Final = 16_384  # a report that is judged on the event loop
 TOUCH_SECONDS: Final = 30.0
 MAX_SUBJECT: Final = 128
 OUR_TROUBLE: Final = frozenset({409, 500, 503})  # a lock, a defect, an outage: no reason to silence a v5 (T03)
@@ -114,8 +118,8 @@ class Application:
         except ClientDisconnect:
             return Response(status_code=400)
         wait = _wait_seconds(endpoint, request)
-        if wait == 0 and (endpoint.waits or endpoint.lane is Lane.PULSE):
-            shown = await self._short(request, body)
+        if wait == 0 and endpoint.number in SHORT:
+            shown = await SHORT[endpoint.number](self, endpoint, request, body)
             if shown is not None:
                 return envelope.response(shown, 200, {"X-Request-ID": request_id})
         if wait > 0:
@@ -124,8 +128,28 @@ class Application:
             sent = await self._in_lane(endpoint, request, body, request_id)
         return self._response(sent, request_id)
 
-    async def _short(self, request: Request, body: bytes) -> bytes | None:
-        """The answer of the short way; None when the call has to go the ordinary one."""
+    async def _reported(self, endpoint: Endpoint, request: Request, body: bytes) -> bytes | None:
+        """A price report by the short way; None when it has to go the ordinary one."""
+        short = self.parts.short_way
+        if short is None or self._outage.is_on or len(body) > SHORT_BODY:
+            return None
+        try:
+            found = await short.recorded(request, lambda: self._sheet(endpoint, request, body), self._is_touched)
+        except SpotError:
+            return None  # the ordinary way says what is wrong
+        if found is None:
+            return None
+        return envelope.success(Answer(data=recorded(found)), mirror=endpoint.mirror, shape="envelope")
+
+    def _sheet(self, endpoint: Endpoint, request: Request, body: bytes) -> PriceSheet:
+        subject = request.path_params["agent_id"]
+        self.parts.limits.admit(
+            endpoint.number, endpoint.method, endpoint.path, credential="", address="", subject=subject
+        )
+        return price_sheet(cleaned(decode(body)))
+
+    async def _short(self, endpoint: Endpoint, request: Request, body: bytes) -> bytes | None:
+        """A heartbeat or poll by the short way; None when it has to go the ordinary one."""
         short = self.parts.short_way
         if short is None or self._outage.is_on:
             return None
@@ -399,6 +423,15 @@ class Application:
     @staticmethod
     def _response(sent: Sent, request_id: str) -> Response:
         return envelope.response(sent.body, sent.status, {**sent.headers, "X-Request-ID": request_id})
+
+
+SHORT: Final[Mapping[str, Callable[[Application, Endpoint, Request, bytes], Awaitable[bytes | None]]]] = {
+    "E17": Application._short,
+    "E69": Application._short,
+    "E71": Application._short,
+    "E74": Application._reported,
+}
+"""Endpoints with a short way (pulse.py)."""
 
 
 def tenant_of(endpoint: Endpoint, call: Call) -> str:

@@ -20,6 +20,8 @@ from spotadapters.wire.rendering import stamp
 from spotcore.ids import AgentId, ClientId
 from spotcore.liveness import HeartbeatAnswer
 from spotcore.ports.world import Clock
+from spotcore.prices import PriceReport
+from spotcore.service.prices import PriceAnswer, PriceSheet, Reporter
 from spotcore.steady import Steady
 
 MAX_KNOWN: Final = 50_000  # callers, about 3 KB each
@@ -42,6 +44,15 @@ class Repeat:
     revision: int
     steady: Steady | None = None
     answer: HeartbeatAnswer | None = None
+    reporter: Reporter | None = None  # of a price report: it is judged anew each time
+
+
+@frozen(kw_only=True)
+class JudgedReport:
+    """A report on its way into a group."""
+
+    sign: Sign
+    report: PriceReport
 
 
 @frozen(kw_only=True)
@@ -63,11 +74,13 @@ class ShortWay:
         self._lock = Lock()
         self._beats: Groups[Sign] = Groups(pulses.note, "pulses")
         self._polls: Groups[Sign] = Groups(pulses.idle, "idle-polls")
+        self._reports: Groups[JudgedReport] = Groups(pulses.record, "price-reports")
 
     def close(self) -> None:
         """Carry out what waits."""
         self._beats.close()
         self._polls.close()
+        self._reports.close()
 
     async def answer(
         self, request: Request, body: bytes, is_fresh: Callable[[ClientId], bool]
@@ -93,11 +106,32 @@ class ShortWay:
         told = evolve(answer, server_time=now) if answer is not None else None
         return str(stamp(now)).encode().join(known.parts), told
 
+    async def recorded(
+        self, request: Request, sheet_of: Callable[[], PriceSheet], is_fresh: Callable[[ClientId], bool]
+    ) -> PriceAnswer | None:
+        """What a price report added, once it is stored; None when the call has to go the ordinary way."""
+        key = _key(request)
+        known = self._known.get(key)
+        if known is None or known.repeat.reporter is None or any(name in request.headers for name in SPECIAL):
+            return None
+        if not is_fresh(known.repeat.client_id):
+            return None
+        now = self._clock.now()
+        report = known.repeat.reporter.judge(sheet_of(), now)
+        if report is None:
+            return None
+        if not await self._reports.done(JudgedReport(sign=evolve(known.sign, at=now), report=report)):
+            self._forget(key)
+            return None
+        return PriceAnswer(inserted=len(report.observations), rejected=len(report.rejected))
+
     def learn(self, request: Request, body: bytes, token_hash: str, repeat: Repeat, shown: bytes) -> None:
         """An ordinary call went well. ``shown`` is what it was answered, with ``NO_TIME`` as the server's time."""
         words, steady = words_of(body), repeat.steady
         if words is None:
             return
+        if repeat.reporter is not None:
+            words = None  # prices differ each time
         sign = Sign(
             token_hash=token_hash,
             client_id=repeat.client_id,

@@ -2,17 +2,34 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from attrs import frozen
 from psycopg.types.json import Jsonb
 
 from spotadapters.postgres.errors import translated
 from spotadapters.postgres.pool import Connections
+from spotadapters.postgres.report_rows import ondemand_rows, report_facts, spot_rows
 from spotadapters.system.tenancy import EVERYBODY, acting_for
+from spotcore.prices import PriceReport
 
+REPORTS: Final = "select record_reports(%(doc)s)"
 NOTE: Final = "select note_pulses(%(doc)s)"
 IDLE: Final = "select idle_polls(%(doc)s)"
+
+
+class Judged(Protocol):
+    """A judged report, and on what it rests."""
+
+    @property
+    def sign(self) -> "Sign":
+        """Who reports."""
+        ...
+
+    @property
+    def report(self) -> PriceReport:
+        """What was observed."""
+        ...
 
 
 @frozen(kw_only=True)
@@ -43,8 +60,21 @@ class Pulses:
         """Places of the polls that still find nothing. The others have to be looked at one by one."""
         return self._placed(IDLE, signs)
 
+    def record(self, judged: Sequence[Judged]) -> frozenset[int]:
+        """Store judged price reports; places of those that are stored, their buckets right and committed (DQ-6)."""
+        signs, items, ondemand = [], [], []
+        for place, one in enumerate(judged):
+            facts = report_facts(one.report)
+            kept = {name: facts[name] for name in ("instance_id", "source", "rank")}
+            signs.append({**_row(place, one.sign), **kept, "confidence": str(facts["confidence"])})
+            items += [{"place": place, **row} for row in spot_rows(one.report)]
+            ondemand += [{"place": place, **row} for row in ondemand_rows(one.report)]
+        return self._sent(REPORTS, {"signs": signs, "items": items, "ondemand": ondemand})
+
     def _placed(self, statement: Any, signs: Sequence[Sign]) -> frozenset[int]:
-        doc = [_row(place, sign) for place, sign in enumerate(signs)]
+        return self._sent(statement, [_row(place, sign) for place, sign in enumerate(signs)])
+
+    def _sent(self, statement: Any, doc: Any) -> frozenset[int]:
         with translated(), acting_for(EVERYBODY):
             return frozenset(row[0] for row in self._connections.rows(statement, {"doc": Jsonb(doc)}))
 

@@ -17,6 +17,7 @@ from spotadapters.postgres.ledger import PostgresLedger
 from spotadapters.postgres.models import PostgresModels
 from spotadapters.postgres.pool import Connection, Connections
 from spotadapters.postgres.queries import query
+from spotadapters.postgres.report_rows import ondemand_rows, report_facts, spot_rows
 from spotadapters.postgres.rows import CONVERTER, from_row, loads, to_row
 from spotadapters.system.tenancy import EVERYBODY, acting_for
 from spotadapters.system.tracing import current
@@ -36,7 +37,6 @@ from spotcore.incidents import TERMINAL as CLOSED_INCIDENTS
 from spotcore.incidents import Incident
 from spotcore.instances import Instance
 from spotcore.market import Market, OndemandQuote, PoolRecord, SpotQuote
-from spotcore.pools import parse_pool
 from spotcore.ports.ledger import TypeInRegion
 from spotcore.ports.storage import Credential, Keys, MachineBinding, PollView, StoredAnswer, TokenRecord, UnitOfWork
 from spotcore.ports.world import Clock
@@ -422,9 +422,11 @@ class PostgresPrices:
         recorded = None
         with translated(), self._connection.pipeline():
             if report.observations:
-                recorded = self._connection.execute(query("prices_record"), _observations(report))
+                values = {**report_facts(report), "items": Jsonb(spot_rows(report))}
+                recorded = self._connection.execute(query("prices_record"), values)
             if report.ondemand:
-                self._connection.execute(query("ondemand_record"), _listed(report))
+                values = {**report_facts(report), "items": Jsonb(ondemand_rows(report))}
+                self._connection.execute(query("ondemand_record"), values)
         rows = recorded.fetchall() if recorded is not None else []
         return [from_row(loads(row[0]), Alert) for row in rows]
 
@@ -490,41 +492,6 @@ class PostgresPrices:
 
 def _place(group: TypeInRegion, since: datetime) -> dict[str, Any]:
     return {"instance_type": group[0], "region": group[1], "since": since}
-
-
-def _observations(report: PriceReport) -> dict[str, Any]:
-    items = []
-    for one in report.observations:
-        pool = parse_pool(one.pool_id)
-        items.append(
-            {
-                "submission_id": one.submission_id,
-                "pool_id": one.pool_id,
-                "instance_type": pool.instance_type,
-                "region": pool.region,
-                "az": pool.az,
-                "price": str(one.price),
-                "observed_at": one.observed_at.isoformat(),
-                "bucket_start": prices.bucket_start(one.observed_at).isoformat(),
-            }
-        )
-    return {
-        "items": Jsonb(items),
-        "client_id": report.client_id,
-        "agent_id": report.agent_id,
-        "instance_id": report.instance_id,
-        "source": report.source.value,
-        "rank": prices.RANK[report.source],
-        "confidence": prices.CONFIDENCE[report.source],
-        "received_at": report.received_at,
-    }
-
-
-def _listed(report: PriceReport) -> dict[str, Any]:
-    items = [
-        {**to_row(one), "bucket_start": prices.bucket_start(one.observed_at).isoformat()} for one in report.ondemand
-    ]
-    return {"items": Jsonb(items), "client_id": report.client_id, "rank": prices.RANK[report.source]}
 
 
 def _market(data: dict[str, Any]) -> Market:

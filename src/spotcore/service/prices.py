@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from spotcore import alerts, prices
 from spotcore.aggregate import Aggregate
@@ -51,6 +51,51 @@ class PriceAnswer:
 
     inserted: int
     rejected: int
+    reporter: "Reporter | None" = None  # who the next report like this one comes from, while nothing else happens
+
+
+@frozen(kw_only=True)
+class Reporter:
+    """What judging a report needs to know of its agent; true of the agent's revision alone."""
+
+    aggregate: Aggregate  # with the reporting machine and its replica only
+    about: tuple[Any, ...]  # what the report says of its machine, apart from prices
+
+    @property
+    def revision(self) -> int:
+        """The agent's revision at which this holds."""
+        return self.aggregate.agent.revision
+
+    def judge(self, sheet: PriceSheet, now: datetime) -> PriceReport | None:
+        """The report as the ordinary way would judge it; None when that way has to: the report says something else of
+        its machine, or its on-demand price is doubtful (DQ-8)."""
+        if _about(sheet) != self.about:
+            return None
+        judged = prices.judge_report(
+            self.aggregate,
+            now,
+            cloud_id=sheet.cloud_id,
+            spot=sheet.spot,
+            ondemand=sheet.ondemand,
+            last_unflagged=None,
+        )
+        return None if any(one.flagged for one in judged.ondemand) else judged
+
+
+def _about(sheet: PriceSheet) -> tuple[Any, ...]:
+    return sheet.cloud_id, sheet.instance_type, sheet.mode, sheet.evidence
+
+
+def _reporter(aggregate: Aggregate, sheet: PriceSheet) -> Reporter:
+    machine = aggregate.machine(sheet.cloud_id) if sheet.cloud_id else aggregate.primary
+    replica = aggregate.replica_on(machine.instance_id) if machine is not None else None
+    slim = Aggregate(
+        client=aggregate.client,
+        agent=aggregate.agent,
+        instances={machine.instance_id: machine} if machine is not None else {},
+        replicas={replica.replica_id: replica} if replica is not None else {},
+    )
+    return Reporter(aggregate=slim, about=_about(sheet))
 
 
 @frozen
@@ -68,7 +113,9 @@ class Prices:
                 self.kernel.within(uow, caller, agent_id, lambda change: _learn(change, sheet), keys=keys)
             else:
                 require_live(aggregate)
-            return self.record(uow, aggregate, sheet)
+            answer = self.record(uow, aggregate, sheet)
+        is_own = aggregate.agent.agent_id == agent_id and not _teaches(aggregate, sheet)
+        return evolve(answer, reporter=_reporter(aggregate, sheet) if is_own else None)
 
     def record(self, uow: UnitOfWork, aggregate: Aggregate, sheet: PriceSheet) -> PriceAnswer:
         """As ``report`` inside a transaction of the caller's."""

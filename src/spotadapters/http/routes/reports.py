@@ -8,6 +8,7 @@ from typing import Any, Final
 from attrs import asdict, frozen
 
 from spotadapters.http.envelope import Answer
+from spotadapters.http.pulse import Repeat
 from spotadapters.http.routes.agents import AGENT, SAFE, known, mode_of
 from spotadapters.http.routing import Call, Endpoint
 from spotadapters.wire.answers import shown
@@ -17,7 +18,7 @@ from spotcore.builds import Evidence
 from spotcore.errors import ValidationFailed
 from spotcore.ids import CloudId, is_cloud_id
 from spotcore.roles import ReportedPrices
-from spotcore.service.prices import PriceItem, PriceSheet
+from spotcore.service.prices import PriceAnswer, PriceItem, PriceSheet
 from spotcore.switches import SwitchTimes, SwitchTrigger
 from spotcore.switching import MachineReport, SwitchReport
 
@@ -138,8 +139,18 @@ class PricesRecorded:
 
 def pricing_report(call: Call) -> Answer:
     """E74."""
-    counted = call.plane.prices.report(call.agent_caller(), call.agent_id, price_sheet(call.data()))
-    return Answer(data=PricesRecorded(records_inserted=counted.inserted, records_rejected=counted.rejected))
+    caller = call.agent_caller()
+    counted = call.plane.prices.report(caller, call.agent_id, price_sheet(call.data()))
+    data, reporter = recorded(counted), counted.reporter
+    if reporter is None:
+        return Answer(data=data)
+    repeat = Repeat(client_id=caller.client_id, agent_id=call.agent_id, revision=reporter.revision, reporter=reporter)
+    return Answer(data=data, repeat=repeat, timeless=data)
+
+
+def recorded(counted: PriceAnswer) -> PricesRecorded:
+    """E74's answer."""
+    return PricesRecorded(records_inserted=counted.inserted, records_rejected=counted.rejected)
 
 
 @frozen(kw_only=True)

@@ -1,0 +1,51 @@
+"""A judged price report as rows."""
+
+from functools import lru_cache
+from typing import Any
+
+from spotadapters.postgres.rows import to_row
+from spotcore import prices
+from spotcore.pools import Pool, parse_pool
+from spotcore.prices import PriceReport
+
+_pool = lru_cache(maxsize=10_000)(parse_pool)
+
+
+def report_facts(report: PriceReport) -> dict[str, Any]:
+    """What is the same for all rows of a report."""
+    return {
+        "client_id": report.client_id,
+        "agent_id": report.agent_id,
+        "instance_id": report.instance_id,
+        "source": report.source.value,
+        "rank": prices.RANK[report.source],
+        "confidence": prices.CONFIDENCE[report.source],
+        "received_at": report.received_at,
+    }
+
+
+def spot_rows(report: PriceReport) -> list[dict[str, Any]]:
+    """Its accepted observations."""
+    rows = []
+    for one in report.observations:
+        pool: Pool = _pool(one.pool_id)
+        rows.append(
+            {
+                "submission_id": one.submission_id,
+                "pool_id": one.pool_id,
+                "instance_type": pool.instance_type,
+                "region": pool.region,
+                "az": pool.az,
+                "price": str(one.price),
+                "observed_at": one.observed_at.isoformat(),
+                "bucket_start": prices.bucket_start(one.observed_at).isoformat(),
+            }
+        )
+    return rows
+
+
+def ondemand_rows(report: PriceReport) -> list[dict[str, Any]]:
+    """Its on-demand prices."""
+    return [
+        {**to_row(one), "bucket_start": prices.bucket_start(one.observed_at).isoformat()} for one in report.ondemand
+    ]
