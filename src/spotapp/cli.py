@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from spotadapters.jobs.scheduler import Scheduler
-from spotadapters.postgres.migrate import migrate
+from spotadapters.postgres.migrate import migrate, require_schema
 from spotadapters.system.logs import configure_logs
 from spotapp.admin_token import ensure_admin_token, rotate_admin_token
 from spotapp.background import open_queue, working
@@ -127,6 +127,7 @@ def serve(debug: bool, host: str | None, port: int | None, data_dir: Path | None
             raise SettingsError("serve needs SPOTCORE_DATABASE_URL; for a database of its own use: spotcore up")
         if settings.admin_token is None:
             raise SettingsError("serve needs SPOTCORE_ADMIN_TOKEN, e.g. from: openssl rand -hex 32")
+        require_schema(settings.database_url)
         listening = bound_socket(settings)
         with contextlib.closing(listening), open_wiring(settings, settings.database_url) as wiring:
             ensure_admin_token(wiring)

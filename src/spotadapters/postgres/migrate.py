@@ -69,6 +69,16 @@ def _apply(connection: "psycopg.Connection[tuple[Any, ...]]", name: str, text: s
         ) from refusal
 
 
+def require_schema(database_url: str) -> None:
+    """Raises ``MigrationError`` while this version's migrations are not all applied. More than them is fine: a newer
+    version was here, and migrations never take away what the version before needs."""
+    missing = pending(database_url)
+    if missing:
+        raise MigrationError(
+            f"the schema lacks {len(missing)} migrations, from {missing[0]} on; first: spotcore migrate"
+        )
+
+
 def pending(database_url: str) -> list[str]:
     """Names of migrations that are not applied yet."""
     with psycopg.connect(database_url, autocommit=True, connect_timeout=5) as connection:

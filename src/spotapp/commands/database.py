@@ -11,7 +11,7 @@ import click
 from attrs import frozen
 
 from spotadapters.embedded import EmbeddedStack, running_database_url
-from spotadapters.postgres.migrate import migrate
+from spotadapters.postgres.migrate import migrate, require_schema
 from spotadapters.postgres.pool import Connections
 from spotapp.commands.options import data_dir_option, output_option
 from spotapp.commands.screen import Screen
@@ -77,8 +77,11 @@ def any_database(settings: Settings) -> Iterator[str]:
 
 @contextmanager
 def quiet_wiring(settings: Settings, database_url: str) -> Iterator[Wiring]:
-    """The wiring without a server, on an up-to-date schema."""
-    migrate(database_url)
+    """The wiring without a server. Our own database is migrated first, a given one never."""
+    if settings.database_url is None:
+        migrate(database_url)
+    else:
+        require_schema(database_url)
     with open_wiring(settings, database_url) as wiring:
         yield wiring
 

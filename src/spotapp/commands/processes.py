@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from spotadapters.jobs.queue import JobQueue
+from spotadapters.postgres.migrate import require_schema
 from spotadapters.system.logs import configure_logs
 from spotapp.background import open_queue, scheduling, wait_for_stop, working
 from spotapp.commands.options import data_dir_option
@@ -58,5 +59,6 @@ def _opened(debug: bool, what: str, data_dir: Path | None) -> Iterator[tuple[Wir
             raise SettingsError(
                 f"{what} needs SPOTCORE_DATABASE_URL and SPOTCORE_REDIS_URL; all in one is: spotcore up"
             )
+        require_schema(settings.database_url)
         with open_wiring(settings, settings.database_url) as wiring, open_queue(wiring, settings.redis_url) as queue:
             yield wiring, queue
