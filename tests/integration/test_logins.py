@@ -87,6 +87,13 @@ def test_nothing_runs_on_a_schema_that_lacks_migrations(
         assert connection.execute("select to_regclass('agents')").fetchone() == (None,)
 
 
+def test_no_command_makes_an_empty_database_to_look_at(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["jobs", "list"], env={"SPOTCORE_DATA_DIR": str(tmp_path)})
+    assert result.exit_code == 1
+    assert "--data-dir" in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_newer_schema_is_no_obstacle(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute("insert into schema_migrations (name, digest) values ('9999_later.sql', '')")

@@ -142,6 +142,11 @@ class EmbeddedPostgres:
             time.sleep(0.05)
 
 
+def has_database(data_dir: Path) -> bool:
+    """True when a stack was started on this data folder before."""
+    return (data_dir / "postgres" / "cluster").is_dir()
+
+
 def running_database_url(data_dir: Path) -> str | None:
     """Where the database of a stack on this data folder listens now, None when none runs or we may not look."""
     folder = data_dir.absolute() / "postgres"

@@ -10,13 +10,13 @@ from typing import Any
 import click
 from attrs import frozen
 
-from spotadapters.embedded import EmbeddedStack, running_database_url
+from spotadapters.embedded import EmbeddedStack, has_database, running_database_url
 from spotadapters.postgres.migrate import migrate, require_schema
 from spotadapters.postgres.pool import Connections
 from spotapp.commands.options import data_dir_option, output_option
 from spotapp.commands.screen import Screen
 from spotapp.failures import console, one_line_failures
-from spotapp.settings import Settings, load_settings
+from spotapp.settings import Settings, SettingsError, load_settings
 from spotapp.wiring import Wiring, open_wiring
 from spotcore.control_plane import ControlPlane
 from spotcore.ports.world import Clock
@@ -66,11 +66,17 @@ def own_servers(settings: Settings) -> Iterator[Servers]:
 
 @contextmanager
 def any_database(settings: Settings) -> Iterator[str]:
-    """The database of the settings, else the one that a ``spotcore up`` on this data folder runs, else our own."""
+    """The database of the settings, else the one that a ``spotcore up`` on this data folder runs, else the one that
+    lies there, started for the moment. Raises ``SettingsError`` where there is none: nobody wants an empty one."""
     url = settings.database_url or running_database_url(settings.data_dir)
     if url is not None:
         yield url
         return
+    if not has_database(settings.data_dir):
+        raise SettingsError(
+            f"there is no database in {settings.data_dir}; say with --data-dir or SPOTCORE_DATABASE_URL where it is, "
+            "or start one: spotcore up"
+        )
     with own_servers(settings) as started:
         yield started.database_url
 
