@@ -78,6 +78,10 @@ class _Measured:
     price: Ints
     row: Ints
     discrepancy: NDArray[np.int8]
+    borders: Ints  # where each pool begins; one more than pools
+
+    def of_pool(self, place: int) -> slice:
+        return slice(int(self.borders[place]), int(self.borders[place + 1]))
 
 
 @frozen(kw_only=True)
@@ -98,7 +102,7 @@ def clean(raw: Raw) -> Clean:
     price, method = _fills(raw.pools, measured, missing)
     pool = np.concatenate([measured.pool, measured.pool[missing.gap]])
     step = np.concatenate([measured.step, measured.step[missing.gap] + missing.part])
-    order = np.lexsort((step, pool)) if len(price) else slice(None)
+    order = np.argsort(pool * np.int64(1 << 40) + step)
     nothing = np.zeros(len(price), np.int8)
     return Clean(
         pools=raw.pools,
@@ -133,8 +137,10 @@ def _winners(raw: Raw) -> _Measured:
     starts = np.flatnonzero(np.concatenate([[True], cell[1:] != cell[:-1]])) if len(cell) else np.zeros(0, np.int64)
     row = order[starts]
     price = raw.price[row]
+    pool = (cell[starts] // span).astype(np.int32)
     return _Measured(
-        pool=(cell[starts] // span).astype(np.int32),
+        pool=pool,
+        borders=np.searchsorted(pool, np.arange(len(raw.pools) + 1, dtype=np.int32)),
         step=cell[starts] % span + first,
         price=price,
         row=row,
@@ -237,7 +243,7 @@ def _weigh(measured: _Measured, missing: _Missing, rows: Ints, price: Ints, refe
     value = (weights * near).sum(axis=1) / weights.sum(axis=1)
     price[rows] = _rounded(value)
     for place in np.flatnonzero(_is_unsure(value)):
-        price[rows[place]] = reference.price(int(rows[place]))
+        price[rows[place]] = reference.fill(int(rows[place]))[0]
 
 
 def _by_family(
@@ -274,8 +280,7 @@ def _cross(
     own, before = measured.pool[gap], measured.step[gap]
     ratios = np.full((len(rows), len(peers)), np.inf)
     for column, peer in enumerate(peers):
-        begin, end = np.searchsorted(measured.pool, [peer, peer + 1])
-        known = _Grid(measured.step[begin:end], measured.price[begin:end])
+        known = _Grid(measured.step[measured.of_pool(peer)], measured.price[measured.of_pool(peer)])
         first, now, last = known.at(before), known.at(before + part), known.at(before + length + 1)
         fine = (first > 0) & (now > 0) & (last > 0) & (own != peer)
         line = first[fine] * (length[fine] + 1 - part[fine]) + last[fine] * part[fine]
@@ -296,7 +301,7 @@ def _cross(
     price[chosen[moved]] = found[moved]
     method[chosen[fine]] = _CROSS
     for place in unsure:
-        price[chosen[place]], method[chosen[place]] = reference.both(int(chosen[place]))
+        price[chosen[place]], method[chosen[place]] = reference.fill(int(chosen[place]), peers)
 
 
 def _rounded(value: Floats) -> Ints:
@@ -330,30 +335,21 @@ class _Reference:
         self._measured = measured
         self._missing = missing
 
-    def price(self, row: int) -> int:
-        """Of the missing bucket with this number."""
-        return self.both(row)[0]
-
-    def both(self, row: int) -> tuple[int, int]:
-        """Price and method."""
+    def fill(self, row: int, peers: Sequence[int] = ()) -> tuple[int, int]:
+        """Price and method of the missing bucket with this number; ``peers`` are the pools of its type and region."""
         gap, part = int(self._missing.gap[row]), int(self._missing.part[row])
         before = int(self._measured.step[gap])
         own = int(self._measured.pool[gap])
-        pool = parse_pool(self._pools[own])
         reach = FILLED_UP_TO + 2 * NEAR_STEPS
-        group = {}
-        for place, name in enumerate(self._pools):
-            peer = parse_pool(name)
-            if (peer.instance_type, peer.region) == (pool.instance_type, pool.region):
-                group[name] = self._series(place, before - reach, before + reach)
+        group = {self._pools[one]: self._series(one, before - reach, before + reach) for one in {own, *peers}}
         at = _instant(before + part)
         found = next(one for one in fill_gaps(group)[self._pools[own]] if one.bucket_start == at)
         return int(found.price.scaleb(6)), METHODS.index(found.method) + 1
 
     def _series(self, place: int, since: int, until: int) -> dict[datetime, Decimal]:
-        begin, end = np.searchsorted(self._measured.pool, [place, place + 1])
-        steps = self._measured.step[begin:end]
-        some = slice(begin + np.searchsorted(steps, since), begin + np.searchsorted(steps, until, side="right"))
+        whole = self._measured.of_pool(place)
+        begin, end = np.searchsorted(self._measured.step[whole], [since, until])
+        some = slice(whole.start + begin, whole.start + end)
         pairs: Any = zip(self._measured.step[some].tolist(), self._measured.price[some].tolist(), strict=True)
         return {_instant(step): Decimal(price).scaleb(-6) for step, price in pairs}
 
