@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: setup demo test check bench bench-ledger soak docs clean
+.PHONY: setup demo test check bench bench-hotpaths bench-prices bench-ledger soak docs clean
 
 setup: $(STAMP)
 
@@ -35,6 +35,13 @@ test: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks.failover $(ARGS)
+
+bench-hotpaths: setup
+	$(BIN)/python -m benchmarks.hotpaths $(ARGS)
+
+bench-prices: setup
+	$(BIN)/python -m benchmarks.cleaning $(ARGS)
+	$(BIN)/python -m benchmarks.history $(ARGS)
 
 bench-ledger: setup
 	$(BIN)/python -m benchmarks.ledger $(ARGS)

@@ -21,7 +21,7 @@ KNOWN_FAILURES: Final = (
     SettingsError, EmbeddedError, MigrationError, AddressInUse, SpotError, ApiFailure,
     HistoryRefused, psycopg.Error, OSError,
 )  # fmt: skip
-HISTORY: Final = ("duckdb", "ijson", "matplotlib")  # the extra "history"
+HISTORY: Final = ("duckdb", "ijson", "matplotlib", "numpy")  # the extra "history"
 console = Console(stderr=True, highlight=False)
 
 

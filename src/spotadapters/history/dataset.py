@@ -12,6 +12,7 @@ import duckdb
 import psycopg
 from attrs import frozen
 
+from spotadapters.history.duck import open_duckdb
 from spotcore.market import CONFIDENT
 
 WINDOW: Final = timedelta(days=730)  # DS-1
@@ -95,7 +96,7 @@ class Datasets:
         with self._connected() as connection, tempfile.TemporaryDirectory(prefix="spotcore-dataset-") as name:
             connection.execute("select pg_advisory_xact_lock(%s)", (LOCK,))
             folder = Path(name)
-            with duckdb.connect(str(folder / "work.duckdb"), config={"threads": 2, "memory_limit": "2GB"}) as db:
+            with open_duckdb(str(folder / "work.duckdb"), memory="2GB") as db:
                 self._fill(connection, db, folder, now)
                 db.execute(_FEATURES)
                 facts = db.execute(

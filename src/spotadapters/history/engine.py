@@ -63,6 +63,10 @@ class Clean:
     price: Ints
     method: NDArray[np.int8]  # 0: measured, else place in ``METHODS`` plus one
     discrepancy: NDArray[np.int8]  # place in ``DISCREPANCIES``
+    rank: NDArray[np.int8]  # of the winner's source; 0 where nobody measured
+    observed_at: (
+        Ints  # when the winner was seen, microseconds since 1970, UTC; the bucket's start where nobody measured
+    )
     row: Ints  # place of the winner in the raw columns; -1 where nobody measured
 
     def __len__(self) -> int:
@@ -100,10 +104,10 @@ def clean(raw: Raw) -> Clean:
     measured = _winners(raw)
     missing = _missing(measured)
     price, method = _fills(raw.pools, measured, missing)
+    nothing, start = np.zeros(len(price), np.int8), measured.step[missing.gap] + missing.part
     pool = np.concatenate([measured.pool, measured.pool[missing.gap]])
-    step = np.concatenate([measured.step, measured.step[missing.gap] + missing.part])
+    step = np.concatenate([measured.step, start])
     order = np.argsort(pool * np.int64(1 << 40) + step)
-    nothing = np.zeros(len(price), np.int8)
     return Clean(
         pools=raw.pools,
         pool=pool[order],
@@ -111,6 +115,8 @@ def clean(raw: Raw) -> Clean:
         price=np.concatenate([measured.price, price])[order],
         method=np.concatenate([np.zeros(len(measured.step), np.int8), method])[order],
         discrepancy=np.concatenate([measured.discrepancy, nothing])[order],
+        rank=np.concatenate([raw.rank[measured.row], nothing])[order],
+        observed_at=np.concatenate([raw.observed_at[measured.row], start * STEP_US])[order],
         row=np.concatenate([measured.row, np.full(len(price), -1)])[order],
     )
 

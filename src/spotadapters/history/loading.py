@@ -1,7 +1,9 @@
 """Imported history into PostgreSQL: staged by COPY, then merged by the total order of DQ-4, all or nothing."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +18,7 @@ from spotcore import prices
 from spotcore.prices import PriceSource
 
 LOCK: Final = 7_283_915_003
-CHUNK: Final = 1_000_000  # buckets staged at once
+CHUNK: Final = 400_000  # buckets staged at once
 BLOCK: Final = 1 << 20
 
 _STAGE: Final = """
@@ -81,11 +83,9 @@ def load(history: History, connection: psycopg.Connection[tuple[Any, ...]]) -> I
     total = sum(count for _, count in pools)
     done = won = 0
     connection.execute(_STAGE)
-    for some in _chunks(pools):
-        with tempfile.TemporaryDirectory(prefix="spotcore-import-") as folder:
-            file = Path(folder) / "buckets.csv"
-            done += history.write_buckets(some, file)
-            _copy(connection, file)
+    for file, count in _written(history, _chunks(pools)):
+        done += count
+        _copy(connection, file)
         connection.execute(_POOLS)
         source = PriceSource.BACKFILL
         values = {
@@ -95,6 +95,29 @@ def load(history: History, connection: psycopg.Connection[tuple[Any, ...]]) -> I
         connection.execute("truncate staged")
         yield Progress(done=done, total=total)
     yield Imported(buckets=done, won=won)
+
+
+def _written(history: History, chunks: Iterable[Sequence[str]]) -> Iterator[tuple[Path, int]]:
+    """Files of buckets and how many each has. The next one is written while the database takes the last."""
+    with (
+        tempfile.TemporaryDirectory(prefix="spotcore-import-") as folder,
+        ThreadPoolExecutor(1, thread_name_prefix="buckets") as writer,
+    ):
+        ahead: deque[tuple[Path, Future[int]]] = deque()
+        for number, pools in enumerate(chunks):
+            file = Path(folder) / f"{number}.csv"
+            ahead.append((file, writer.submit(history.write_buckets, pools, file)))
+            if len(ahead) > 1:
+                yield from _taken(ahead)
+        while ahead:
+            yield from _taken(ahead)
+
+
+def _taken(ahead: "deque[tuple[Path, Future[int]]]") -> Iterator[tuple[Path, int]]:
+    file, written = ahead.popleft()
+    count = written.result()
+    yield file, count
+    file.unlink()
 
 
 def _chunks(pools: Sequence[tuple[str, int]]) -> Iterator[list[str]]:

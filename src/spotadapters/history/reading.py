@@ -17,6 +17,7 @@ import duckdb
 import ijson
 from attrs import frozen
 
+from spotadapters.history.duck import open_duckdb
 from spotadapters.history.refusals import UnreadableHistory
 from spotcore.prices import AHEAD, BUCKET
 
@@ -54,7 +55,7 @@ class History:
 
     def __init__(self, paths: Sequence[Path], now: datetime) -> None:
         """Raises ``UnreadableHistory``."""
-        self._db = duckdb.connect(":memory:", config={"threads": 2, "memory_limit": "2GB"})
+        self._db = open_duckdb(memory="2GB")
         self._db.execute("create table given (seen text, kind text, az text, price text, product text)")
         for path in paths:
             _take(self._db, path)
@@ -120,17 +121,21 @@ def _utc(at: datetime | None) -> datetime | None:
 
 _FLOOR: Final = f"epoch({{}})::bigint // {SECONDS} * {SECONDS}"
 
-_JUDGED: Final = """
+INSTANT: Final = (
+    "coalesce(try_cast(seen as timestamp), make_timestamp(try_cast(try_cast(seen as double) * 1000000 as bigint)))"
+)
+NANOS: Final = "try_cast(try_cast(price as decimal(27, 9))::decimal(38, 9) * 1000000000 as bigint)"
+MICROS: Final = (
+    "nanos // 1000 + case when nanos % 1000 > 500 then 1"
+    " when nanos % 1000 = 500 and nanos // 1000 % 2 = 1 then 1 else 0 end"
+)
+
+_JUDGED: Final = f"""
 create table judged as
 with read as (
-    select *, coalesce(try_cast(seen as timestamp),
-                       make_timestamp(try_cast(try_cast(seen as double) * 1000000 as bigint))) as instant,
-        try_cast(try_cast(price as decimal(27, 9))::decimal(38, 9) * 1000000000 as bigint) as nanos
-    from given
+    select *, {INSTANT} as instant, {NANOS} as nanos from given
 ), rounded as (
-    select *, nanos // 1000 + case when nanos % 1000 > 500 then 1
-                                   when nanos % 1000 = 500 and nanos // 1000 % 2 = 1 then 1 else 0 end as micros
-    from read
+    select *, {MICROS} as micros from read
 )
 select kind || '.' || az as pool_id, kind, az, coalesce(nullif(regexp_replace(az, '[a-z]+$', ''), ''), az) as region,
     instant as seen, (micros::decimal(18, 6) / 1000000)::decimal(12, 6) as price,
@@ -189,8 +194,8 @@ def _take(db: duckdb.DuckDBPyConnection, path: Path) -> None:
             _unfold(path, rows)
             _insert(db, path, rows, CSV_SCAN)
         return
-    _require_whole(path)
-    _insert(db, path, path, _scan(path))
+    require_whole(path)
+    _insert(db, path, path, scan_of(path))
 
 
 def _insert(db: duckdb.DuckDBPyConnection, path: Path, rows: Path, scan: str) -> None:
@@ -227,7 +232,7 @@ def _bare_name(path: Path) -> str:
     return path.name.lower().removesuffix(".gz")
 
 
-def _scan(path: Path) -> str:
+def scan_of(path: Path) -> str:
     """How DuckDB reads the file."""
     name = _bare_name(path)
     if name.endswith(".parquet"):
@@ -249,7 +254,7 @@ def _columns(names: Sequence[str], path: Path) -> dict[str, str]:
     return found
 
 
-def _require_whole(path: Path) -> None:
+def require_whole(path: Path) -> None:
     """A text that does not end its last line may have been cut in it, and a shorter price would look right."""
     name = path.name.lower()
     if not _bare_name(path).endswith(TEXT):

@@ -12,7 +12,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from spotadapters.postgres.ledger import LedgerReads
 from spotapp.commands.database import Local, local
-from spotapp.failures import console
+from spotapp.commands.options import output_option
+from spotapp.commands.screen import Screen
+from spotapp.failures import console, one_line_failures
 from spotcore.gaps import find_gaps
 from spotcore.instants import read_instant
 from spotcore.money import hourly_price
@@ -116,21 +118,53 @@ def import_list(here: Local, file: Path, since: datetime | None) -> None:
 @prices.command()
 @click.option("--to", "file", required=True, type=click.Path(path_type=Path, dir_okay=False), help=".csv or .parquet")
 @click.option("--pool", "pools", multiple=True, metavar="POOL", help="Only this pool; may be repeated.")
+@click.option("--raw", is_flag=True, help="Every accepted observation instead of the buckets made of them.")
 @since_option
 @until_option
 @local
-def export(here: Local, file: Path, pools: tuple[str, ...], since: datetime, until: datetime) -> None:
-    """Write clean buckets with their source and confidence to a file.
+def export(here: Local, file: Path, pools: tuple[str, ...], raw: bool, since: datetime, until: datetime) -> None:
+    """Write clean buckets with their source and confidence to a file, or what was reported.
 
     \b
     Example:
       spotcore prices export --to prices.parquet --since 30d --pool m5.large.us-east-1a
+      spotcore prices export --to raw.parquet --since 30d --raw
     """
-    from spotadapters.history.exporting import export_buckets
+    from spotadapters.history.exporting import CLEAN, RAW, export_rows
 
     wanted = [parse_pool(one).pool_id for one in pools] or None
-    size = export_buckets(here.connections.database_url, file, since, until, wanted)
+    size = export_rows(here.connections.database_url, RAW if raw else CLEAN, file, since, until, wanted)
     here.screen.done({"file": str(file), "bytes": size}, f"{size} bytes in {file}")
+
+
+@prices.command("clean")
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path, dir_okay=False))
+@click.option("--to", "file", required=True, type=click.Path(path_type=Path, dir_okay=False), help=".csv or .parquet")
+@output_option
+@click.pass_obj
+def clean_files(debug: bool, files: tuple[Path, ...], file: Path, output: str) -> None:
+    """Make clean buckets of files of raw observations (CSV or Parquet): winners, doubts, fills. Without any database.
+
+    Columns: pool_id, observed_at, price; source and submission_id where known. What an agent's reports became can be
+    computed again so, and compared.
+
+    \b
+    Example:
+      spotcore prices clean raw.parquet --to clean.parquet
+    """
+    with one_line_failures(debug):
+        from spotadapters.history.cleaning import Observations
+
+        with Observations(files, datetime.now(UTC)) as observations:
+            found = observations.summary()
+            with _bar() as bar:
+                task = bar.add_task(
+                    f"{found.accepted} observations of {found.pools} pools", total=found.accepted or None
+                )
+                for step in observations.clean():
+                    bar.update(task, completed=step.done)
+            buckets = observations.write(file)
+        Screen(output).facts({**asdict(found), "buckets": buckets, "file": str(file)})
 
 
 @prices.command()
