@@ -22,6 +22,7 @@ from typing import Any, Final
 
 import psycopg
 from attrs import frozen
+from matplotlib.figure import Figure
 
 from benchmarks.failover import registration
 from benchmarks.floor import SCHEMA
@@ -213,6 +214,7 @@ def main() -> int:
     parser.add_argument("--agents", type=int, default=512)
     parser.add_argument("--only", help="one workload by its name")
     parser.add_argument("--json", help="write the figures to this file too")
+    parser.add_argument("--plot", help="draw the ratios and their limits to this .png or .svg")
     options = parser.parse_args()
     wanted = [one for one in WORKLOADS if options.only in (None, one.name)]
     rows: list[dict[str, Any]] = []
@@ -232,8 +234,13 @@ def main() -> int:
             rows.append(summed(one, rounds))
     report(rows)
     if options.json:
-        facts = {"machine": f"{platform.machine()} {os.cpu_count()} cores, Python {platform.python_version()}"}
+        facts = {
+            "machine": f"{platform.machine()} {os.cpu_count()} cores, Python {platform.python_version()}",
+            "commit": commit(),
+        }
         Path(options.json).write_text(json.dumps({**facts, "rows": rows}, indent=2))
+    if options.plot:
+        draw(rows, options.plot)
     return 0 if all(row["fine"] for row in rows) else 1
 
 
@@ -250,6 +257,27 @@ def summed(one: Workload, rounds: list[tuple[dict[str, Any], dict[str, Any]]]) -
         "must": one.must, "p99_ms": p99, "floor_p99_ms": statistics.median(floor["p99_ms"] for _, floor in rounds),
         "errors": errors, "fine": fine and (one.must_p99_ms is None or p99 <= one.must_p99_ms),
     }  # fmt: skip
+
+
+def commit() -> str | None:
+    """Of the tree that is measured; None outside of one."""
+    told = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return told.stdout.strip() or None
+
+
+def draw(rows: list[dict[str, Any]], file: str) -> None:
+    """Ratios to the floor as bars, their limits as lines."""
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
+    names = [f"{row['workload']} {row['connections']}\n/ {row['floor']}" for row in rows]
+    colors = ["tab:green" if row["fine"] else "tab:red" for row in rows]
+    axes.bar(names, [row["ratio"] for row in rows], color=colors)
+    for place, row in enumerate(rows):
+        if row["must"] is not None:
+            axes.hlines(row["must"], place - 0.4, place + 0.4, colors="black", linestyles="dashed")
+    axes.set_ylabel("rate / floor")
+    axes.set_title("Hot paths against the floor; dashed: the least")
+    figure.savefig(file)
 
 
 def report(rows: list[dict[str, Any]]) -> None:

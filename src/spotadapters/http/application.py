@@ -119,6 +119,7 @@ class Application:
             return Response(status_code=400)
         wait = _wait_seconds(endpoint, request)
         if wait == 0 and endpoint.number in SHORT:
+            await self.parts.lanes.calm()
             shown = await SHORT[endpoint.number](self, endpoint, request, body)
             if shown is not None:
                 return envelope.response(shown, 200, {"X-Request-ID": request_id})

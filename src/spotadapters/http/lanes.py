@@ -50,11 +50,14 @@ class Lanes:
                     self._calm.set()
         until = loop.time() + YIELD_SECONDS  # counted from arrival: in a long storm the queue would only grow (T03)
         async with self._places[lane]:  # whoever waits, waits here, where an emergency can still overtake
-            left = until - loop.time()
-            if not self._calm.is_set() and left > 0:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._calm.wait(), left)
+            await self.calm(until - loop.time())
             return await loop.run_in_executor(self._threads[lane], work)
+
+    async def calm(self, seconds: float = YIELD_SECONDS) -> None:
+        """Wait until no emergency is being answered, for so many seconds at most."""
+        if not self._calm.is_set() and seconds > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._calm.wait(), seconds)
 
     def close(self) -> None:
         """Let running calls finish and end the threads; ordinary calls that wait for a thread are dropped."""

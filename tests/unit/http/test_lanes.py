@@ -126,6 +126,45 @@ def test_in_a_long_storm_a_queue_passes_after_the_limit_and_not_one_by_one_t03(
     assert asyncio.run(main()) < 1  # 50 times the limit would be 5 s
 
 
+def test_the_short_way_too_waits_for_a_running_emergency(lanes: Lanes) -> None:
+    async def main() -> list[str]:
+        gate, order = Gate(), list[str]()
+
+        async def emergency() -> None:
+            await lanes.run(gate, Lane.URGENT)
+            order.append("emergency")
+
+        async def heartbeat() -> None:
+            await lanes.calm(GIVE_UP)
+            order.append("heartbeat")
+
+        first = asyncio.create_task(emergency())
+        await gate.is_busy()
+        second = asyncio.create_task(heartbeat())
+        await asyncio.sleep(0.05)
+        assert order == []
+        gate.released.set()
+        await asyncio.gather(first, second)
+        return order
+
+    assert asyncio.run(main()) == ["emergency", "heartbeat"]
+
+
+def test_the_short_way_waits_no_longer_than_it_is_told(lanes: Lanes) -> None:
+    async def main() -> float:
+        gate = Gate()
+        running = asyncio.create_task(lanes.run(gate, Lane.URGENT))
+        await gate.is_busy()
+        begin = time.monotonic()
+        await lanes.calm(0.05)
+        waited = time.monotonic() - begin
+        gate.released.set()
+        await running
+        return waited
+
+    assert 0.04 < asyncio.run(main()) < GIVE_UP
+
+
 def test_the_limit_is_half_a_second() -> None:
     assert module.YIELD_SECONDS == 0.5
 
