@@ -214,11 +214,27 @@ def test_a_report_that_needs_more_than_storing_goes_the_ordinary_way(
             assert connection.execute("select 1 from audit_events where kind = 'price_alert'").fetchone() == (1,)
 
 
-def test_t03_nonsense_after_good_reports_is_still_refused(site: Site) -> None:
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (b'["nonsense"]', 400),
+        (b"[" * 8_000, 400),
+        (b'{"a":' * 2_500 + b"1" + b"}" * 2_500, 400),
+        (b"\xff\xfe", 400),
+        (b'{"spot_pools":[{"pool_id":"m5.large.us-east-1a","price":NaN}]}', 400),
+        (b'{"instance":1e999999999,"spot_pools":[{"price":1e99999999}]}', 200),
+        (b'{"spot_pools":[[1]],"instance":{"instance_id":"\\u0000\\ud800"}}', 200),
+        (b'{"spot_pools":"x","pricing_data_array":5,"instance":[]}', 200),
+    ],
+)
+def test_t03_nonsense_after_good_reports_is_judged_as_ever(site: Site, raw: bytes, status: int) -> None:
     agent = known(site, V4c)
     for _ in range(3):
         assert agent.prices().status == 200
-    assert agent.post("/pricing-report", ["nonsense"]).status == 400
+    headers = {"Authorization": f"Bearer {agent.tenant.token}", "Content-Type": "application/json"}
+    stored = rows_of(site)
+    assert site.http.post(agent.at("/pricing-report"), content=raw, headers=headers).status_code == status
+    assert rows_of(site) == stored
 
 
 def test_s24_a_flood_of_reports_is_still_refused(site: Site) -> None:
