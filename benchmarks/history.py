@@ -59,7 +59,7 @@ def loaded(url: str, file: Path) -> tuple[int, float]:
     """Rows, and rows per second from the open file to the commit."""
     begin = time.perf_counter()
     with History([file], datetime.now(UTC)) as history, importing(url) as connection:
-        rows = sum(count for _, count in history.pools())
+        rows = sum(pool.buckets for pool in history.pools())
         for _ in load(history, connection):
             pass
     return rows, rows / (time.perf_counter() - begin)

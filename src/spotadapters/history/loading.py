@@ -11,32 +11,34 @@ from typing import Any, Final
 
 import psycopg
 from attrs import frozen
+from psycopg.errors import UniqueViolation
 
-from spotadapters.history.reading import History
+from spotadapters.history.reading import History, Pool
 from spotadapters.history.refusals import AnotherImport
-from spotcore import prices
-from spotcore.prices import PriceSource
 
 LOCK: Final = 7_283_915_003
 CHUNK: Final = 400_000  # buckets staged at once
 BLOCK: Final = 1 << 20
 
-_STAGE: Final = """
-create temporary table staged (
-    pool_id text, instance_type text, region text, az text, bucket_start timestamptz, price numeric,
-    observed_at timestamptz, submission_id text
-) on commit drop
-"""
+_COLUMNS: Final = (
+    "pool_id, bucket_start, instance_type, region, price, source, rank, confidence, observed_at, submission_id"
+)
+_STAGE: Final = "create temporary table staged (like price_buckets) on commit drop"
 _POOLS: Final = """
 insert into pools (pool_id, instance_type, region, az, first_observed_at)
-select pool_id, min(instance_type), min(region), min(az), min(observed_at) from staged group by pool_id order by pool_id
-on conflict (pool_id) do update set first_observed_at = least(pools.first_observed_at, excluded.first_observed_at)
+select * from unnest(%(pool)s::text[], %(type)s::text[], %(region)s::text[], %(az)s::text[], %(first)s::timestamptz[])
+order by 1
+on conflict (pool_id) do update set first_observed_at = excluded.first_observed_at
+where pools.first_observed_at > excluded.first_observed_at
 """
-_MERGE: Final = """
-insert into price_buckets as b (pool_id, bucket_start, instance_type, region, price, source, rank, confidence,
-                                observed_at, submission_id)
-select pool_id, bucket_start, instance_type, region, price, %(source)s, %(rank)s, %(confidence)s, observed_at,
-       submission_id
+_KNOWN: Final = """
+select exists (select 1 from unnest(%(pool)s::text[], %(first)s::timestamptz[]) as wanted (pool_id, first)
+               join price_buckets b using (pool_id)
+               where b.bucket_start >= wanted.first - interval '5 minutes')
+"""
+_MERGE: Final = f"""
+insert into price_buckets as b ({_COLUMNS})
+select {_COLUMNS}
 from staged
 on conflict (pool_id, bucket_start) do update
 set price = excluded.price, source = excluded.source, rank = excluded.rank, confidence = excluded.confidence,
@@ -80,64 +82,89 @@ def load(history: History, connection: psycopg.Connection[tuple[Any, ...]]) -> I
     Everything is one transaction of the caller's: what is interrupted leaves nothing, and the same import again changes
     nothing."""
     pools = history.pools()
-    total = sum(count for _, count in pools)
+    total = sum(pool.buckets for pool in pools)
     done = won = 0
     connection.execute(_STAGE)
-    for file, count in _written(history, _chunks(pools)):
-        done += count
-        _copy(connection, file)
-        connection.execute(_POOLS)
-        source = PriceSource.BACKFILL
-        values = {
-            "source": source.value, "rank": prices.RANK[source], "confidence": prices.CONFIDENCE[source],
-        }  # fmt: skip
-        won += connection.execute(_MERGE, values).rowcount
-        connection.execute("truncate staged")
+    for stretch, file in _written(history, _stretches(pools)):
+        connection.execute(_POOLS, _columns(stretch))
+        won += _copied(connection, stretch, file) or _merged(connection, file)
+        done += sum(pool.buckets for pool in stretch)
         yield Progress(done=done, total=total)
     yield Imported(buckets=done, won=won)
 
 
-def _written(history: History, chunks: Iterable[Sequence[str]]) -> Iterator[tuple[Path, int]]:
-    """Files of buckets and how many each has. The next one is written while the database takes the last."""
+def _columns(stretch: Sequence[Pool]) -> dict[str, list[Any]]:
+    return {
+        "pool": [pool.pool_id for pool in stretch],
+        "type": [pool.instance_type for pool in stretch],
+        "region": [pool.region for pool in stretch],
+        "az": [pool.az for pool in stretch],
+        "first": [pool.first for pool in stretch],
+    }
+
+
+def _copied(connection: psycopg.Connection[tuple[Any, ...]], stretch: Sequence[Pool], file: Path) -> int:
+    """Rows of a stretch that meets no known bucket, written where they belong; none when one is met after all."""
+    known = connection.execute(_KNOWN, _columns(stretch)).fetchone()
+    if known is None or known[0]:
+        return 0
+    try:
+        with connection.transaction():
+            return _copy(connection, f"price_buckets ({_COLUMNS})", file)
+    except UniqueViolation:  # an agent reported one meanwhile: the order of DQ-4 decides
+        return 0
+
+
+def _merged(connection: psycopg.Connection[tuple[Any, ...]], file: Path) -> int:
+    """How many buckets of a stretch win over what is known (DQ-4)."""
+    _copy(connection, f"staged ({_COLUMNS})", file)
+    won = connection.execute(_MERGE).rowcount
+    connection.execute("truncate staged")
+    return won
+
+
+def _written(history: History, stretches: Iterable[Sequence[Pool]]) -> Iterator[tuple[Sequence[Pool], Path]]:
+    """Stretches and the files of their buckets. The next one is written while the database takes the last."""
     with (
         tempfile.TemporaryDirectory(prefix="spotcore-import-") as folder,
         ThreadPoolExecutor(1, thread_name_prefix="buckets") as writer,
     ):
-        ahead: deque[tuple[Path, Future[int]]] = deque()
-        for number, pools in enumerate(chunks):
+        ahead: deque[tuple[Sequence[Pool], Path, Future[int]]] = deque()
+        for number, stretch in enumerate(stretches):
             file = Path(folder) / f"{number}.csv"
-            ahead.append((file, writer.submit(history.write_buckets, pools, file)))
+            ahead.append((stretch, file, writer.submit(history.write_buckets, stretch, file)))
             if len(ahead) > 1:
                 yield from _taken(ahead)
         while ahead:
             yield from _taken(ahead)
 
 
-def _taken(ahead: "deque[tuple[Path, Future[int]]]") -> Iterator[tuple[Path, int]]:
-    file, written = ahead.popleft()
-    count = written.result()
-    yield file, count
+def _taken(ahead: "deque[tuple[Sequence[Pool], Path, Future[int]]]") -> Iterator[tuple[Sequence[Pool], Path]]:
+    stretch, file, written = ahead.popleft()
+    written.result()
+    yield stretch, file
     file.unlink()
 
 
-def _chunks(pools: Sequence[tuple[str, int]]) -> Iterator[list[str]]:
-    names: list[str] = []
+def _stretches(pools: Sequence[Pool]) -> Iterator[list[Pool]]:
+    chosen: list[Pool] = []
     size = 0
-    for name, count in pools:
-        if names and size + count > CHUNK:
-            yield names
-            names, size = [], 0
-        names.append(name)
-        size += count
-    if names:
-        yield names
+    for pool in pools:
+        if chosen and size + pool.buckets > CHUNK:
+            yield chosen
+            chosen, size = [], 0
+        chosen.append(pool)
+        size += pool.buckets
+    if chosen:
+        yield chosen
 
 
-def _copy(connection: psycopg.Connection[tuple[Any, ...]], file: Path) -> None:
-    statement = "copy staged from stdin (format csv)"
-    with connection.cursor().copy(statement) as copy, file.open("rb") as rows:
-        while block := rows.read(BLOCK):
-            copy.write(block)
+def _copy(connection: psycopg.Connection[tuple[Any, ...]], into: str, file: Path) -> int:
+    with connection.cursor() as cursor:
+        with cursor.copy(f"copy {into} from stdin (format csv)") as copy, file.open("rb") as rows:
+            while block := rows.read(BLOCK):
+                copy.write(block)
+        return cursor.rowcount
 
 
 def load_price_list(

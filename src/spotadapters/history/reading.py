@@ -19,9 +19,10 @@ from attrs import frozen
 
 from spotadapters.history.duck import open_duckdb
 from spotadapters.history.refusals import UnreadableHistory
-from spotcore.prices import AHEAD, BUCKET
+from spotcore.prices import AHEAD, BUCKET, CONFIDENCE, RANK, PriceSource
 
 SECONDS: Final = int(BUCKET.total_seconds())
+SOURCE: Final = PriceSource.BACKFILL
 LINUX: Final = ("Linux/UNIX", "Linux/UNIX (Amazon VPC)")
 ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "at": ("timestamp", "ts", "at", "time", "bucket_start"),
@@ -48,6 +49,18 @@ class Summary:
     pools: int
     first: datetime | None
     last: datetime | None
+
+
+@frozen(kw_only=True)
+class Pool:
+    """A pool of the files: what it is, its first change, and how many buckets its changes cover."""
+
+    pool_id: str
+    instance_type: str
+    region: str
+    az: str
+    first: datetime
+    buckets: int
 
 
 class History:
@@ -96,17 +109,23 @@ class History:
             last=_utc(last),
         )
 
-    def pools(self) -> list[tuple[str, int]]:
-        """Every pool with the number of buckets its changes cover."""
-        return self._db.execute(
-            f"select pool_id, (({_FLOOR.format('(select max(seen) from changes)')}) - ({_FLOOR.format('min(seen)')}))"
-            f" // {SECONDS} + 1 from changes group by pool_id order by pool_id"
+    def pools(self) -> list[Pool]:
+        """Every pool, in the order of their ids."""
+        rows = self._db.execute(
+            "select pool_id, any_value(kind), any_value(region), any_value(az), min(seen),"
+            f" (({_FLOOR.format('(select max(seen) from changes)')}) - ({_FLOOR.format('min(seen)')})) // {SECONDS} + 1"
+            " from changes group by pool_id order by pool_id"
         ).fetchall()
+        return [
+            Pool(pool_id=pool, instance_type=kind, region=region, az=az, first=first.replace(tzinfo=UTC), buckets=count)
+            for pool, kind, region, az, first, count in rows
+        ]
 
-    def write_buckets(self, pool_ids: Sequence[str], file: Path) -> int:
-        """The buckets of some pools as CSV without a header: pool, type, region, zone, bucket start, price, observed
-        at, submission id. From each pool's first change to the last change of all; how many."""
-        written = self._one(_BUCKETS.format(file=str(file).replace("'", "''")), {"pools": list(pool_ids)})
+    def write_buckets(self, pools: Sequence[Pool], file: Path) -> int:
+        """The buckets of some pools as CSV without a header: pool, bucket start, type, region, price, source, rank,
+        confidence, observed at, submission id. From each pool's first change to the last change of all; how many."""
+        names = [pool.pool_id for pool in pools]
+        written = self._one(_BUCKETS.format(file=str(file).replace("'", "''")), {"pools": names})
         return int(written[0])
 
     def _one(self, statement: str, values: Mapping[str, Any] | None = None) -> tuple[Any, ...]:
@@ -162,20 +181,20 @@ _BUCKETS: Final = f"""
 copy (
     with chosen as (select * from changes where pool_id in (select unnest($pools))),
     reach as (
-        select pool_id, any_value(kind) as kind, any_value(region) as region, any_value(az) as az, min(seen) as first
+        select pool_id, any_value(kind) as kind, any_value(region) as region, min(seen) as first
         from chosen group by pool_id
     ), grid as (
         select r.*, unnest(range({_FLOOR.format("r.first")},
                                  {_FLOOR.format("(select max(seen) from changes)")} + 1, {SECONDS})) as bucket
         from reach r
     ), held as (
-        select g.pool_id, g.kind, g.region, g.az, g.bucket, s.price,
+        select g.pool_id, g.kind, g.region, g.bucket, s.price,
             greatest(s.seen, make_timestamp(g.bucket * 1000000)) as observed_at
         from grid g asof join chosen s
             on s.pool_id = g.pool_id and s.seen <= greatest(make_timestamp(g.bucket * 1000000), g.first)
     )
-    select pool_id, kind, region, az,
-        strftime(make_timestamp(bucket * 1000000), '%Y-%m-%dT%H:%M:%SZ') as bucket_start, price,
+    select pool_id, strftime(make_timestamp(bucket * 1000000), '%Y-%m-%dT%H:%M:%SZ') as bucket_start, kind, region,
+        price, '{SOURCE.value}', {RANK[SOURCE]}, {CONFIDENCE[SOURCE]},
         strftime(observed_at, '%Y-%m-%dT%H:%M:%S.%fZ') as observed_at,
         sha256(concat_ws('|', '', '', pool_id, 'Linux/UNIX', strftime(observed_at, '%Y-%m-%dT%H:%M:%S+00:00'),
                          price))[:32]

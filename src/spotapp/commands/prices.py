@@ -76,7 +76,7 @@ def import_history(here: Local, files: tuple[Path, ...]) -> None:
 
     with History(files, here.clock.now()) as history, importing(here.connections.database_url) as connection:
         found = history.summary()
-        total = sum(count for _, count in history.pools())
+        total = sum(pool.buckets for pool in history.pools())
         done = Imported(buckets=0, won=0)
         with _bar() as bar:
             task = bar.add_task(f"{found.changes} changes in {found.pools} pools", total=total or None)
