@@ -49,7 +49,7 @@ class Scene:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self.own, self.other = site.client("Own"), site.client("Other")
+        self.own, self.other = site.client(f"Own {site.new_machine()}"), site.client(f"Other {site.new_machine()}")
         self.agent, self.foreign = self._agent(self.own), self._agent(self.other)
 
     def _agent(self, tenant: Tenant) -> V4c:
@@ -98,8 +98,8 @@ class Scene:
 
 
 @pytest.fixture
-def scene(site: Site) -> Scene:
-    return Scene(site)
+def scene(shared_site: Site) -> Scene:
+    return Scene(shared_site)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.number} {row.path}")

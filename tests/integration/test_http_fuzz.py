@@ -75,8 +75,9 @@ def _path(row: Endpoint, known: "dict[str, str]", other: str) -> str:
 
 
 @pytest.mark.parametrize("row", ENDPOINTS, ids=lambda row: f"{row.number} {row.path}")
-def test_no_body_or_path_ends_in_a_5xx(site: Site, row: Endpoint) -> None:
-    tenant = site.client("Acme")
+def test_no_body_or_path_ends_in_a_5xx(shared_site: Site, row: Endpoint) -> None:
+    site = shared_site
+    tenant = site.client(f"Acme {site.new_machine()}")
     machine = site.new_machine()
     place = {"instance_type": "m5.large", "region": "us-east-1", "az": "us-east-1a", "mode": "spot"}
     agent = tenant.post("/api/agents/register", {"instance_id": machine, **place}).body["agent_id"]

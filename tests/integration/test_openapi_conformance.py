@@ -29,8 +29,9 @@ ROWS = [row for row in SERVED if row.gives != STREAMS]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.number} {row.path}")
-def test_every_answer_is_one_that_the_document_describes(site: Site, row: Endpoint) -> None:
-    tenant = site.client("Acme")
+def test_every_answer_is_one_that_the_document_describes(shared_site: Site, row: Endpoint) -> None:
+    site = shared_site
+    tenant = site.client(f"Acme {site.new_machine()}")
     host = V4c(tenant, site.new_machine(), logical="web")
     host.register()
     host.heartbeat()

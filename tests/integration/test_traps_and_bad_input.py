@@ -21,11 +21,25 @@ def tenant(site: Site) -> Tenant:
 
 @pytest.fixture
 def agent(tenant: Tenant) -> V4c:
+    return _at_work(tenant)
+
+
+def _at_work(tenant: Tenant) -> V4c:
     host = V4c(tenant, tenant.site.new_machine(), logical="web")
     assert host.register().status == 200
     host.heartbeat()
     host.prices()
     return host
+
+
+@pytest.fixture
+def any_tenant(shared_site: Site) -> Tenant:
+    return shared_site.client(f"Acme {shared_site.new_machine()}")
+
+
+@pytest.fixture
+def any_agent(any_tenant: Tenant) -> V4c:
+    return _at_work(any_tenant)
 
 
 def path_of(template: str, agent_id: str = "00000000-0000-4000-8000-000000000000") -> str:
@@ -37,12 +51,12 @@ PROTECTED = [one for one in ENDPOINTS if one.access.needs is not Needs.NOBODY]
 
 
 @pytest.mark.parametrize("endpoint", PROTECTED, ids=lambda one: f"{one.number} {one.path}")
-def test_every_endpoint_refuses_missing_and_wrong_tokens_failure_93(site: Site, endpoint: Any) -> None:
+def test_every_endpoint_refuses_missing_and_wrong_tokens_failure_93(shared_site: Site, endpoint: Any) -> None:
     path = path_of(endpoint.path)
-    assert site.call(endpoint.method, path, token=None).body["code"] == "UNAUTHORIZED"
+    assert shared_site.call(endpoint.method, path, token=None).body["code"] == "UNAUTHORIZED"
     wrong = "UNAUTHORIZED" if endpoint.access.needs is Needs.SESSION else "INVALID_TOKEN"
-    assert site.call(endpoint.method, path, token="wrong").body["code"] == wrong
-    odd = site.call(endpoint.method, path, token=None, headers={"Authorization": "Basic abc"})
+    assert shared_site.call(endpoint.method, path, token="wrong").body["code"] == wrong
+    odd = shared_site.call(endpoint.method, path, token=None, headers={"Authorization": "Basic abc"})
     assert (odd.status, odd.body["code"]) == (401, "INVALID_AUTH_FORMAT")
 
 
@@ -51,15 +65,15 @@ def test_every_endpoint_refuses_missing_and_wrong_tokens_failure_93(site: Site, 
     [one for one in PROTECTED if one.access.needs is Needs.ADMIN],
     ids=lambda one: f"{one.number} {one.path}",
 )
-def test_a_client_token_opens_no_admin_endpoint(tenant: Tenant, endpoint: Any) -> None:
-    answer = tenant.call(endpoint.method, path_of(endpoint.path), {})
+def test_a_client_token_opens_no_admin_endpoint(any_tenant: Tenant, endpoint: Any) -> None:
+    answer = any_tenant.call(endpoint.method, path_of(endpoint.path), {})
     assert (answer.status, answer.body["code"]) == (401, "INVALID_TOKEN")
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda one: f"{one.number} {one.path}")
-def test_every_route_is_there_and_never_answers_500_to_junk_failure_18(agent: V4c, endpoint: Any) -> None:
-    token = ADMIN_TOKEN if endpoint.access.needs is Needs.ADMIN else agent.tenant.token
-    path = path_of(endpoint.path, agent.agent_id)
+def test_every_route_is_there_and_never_answers_500_to_junk_failure_18(any_agent: V4c, endpoint: Any) -> None:
+    token = ADMIN_TOKEN if endpoint.access.needs is Needs.ADMIN else any_agent.tenant.token
+    path = path_of(endpoint.path, any_agent.agent_id)
     for body in (
         b"{",
         b"[]",
@@ -70,7 +84,7 @@ def test_every_route_is_there_and_never_answers_500_to_junk_failure_18(agent: V4
         b"{}",
         b'"' * 3,
     ):
-        answer = agent.tenant.site.call(endpoint.method, path, body, token=token)
+        answer = any_agent.tenant.site.call(endpoint.method, path, body, token=token)
         assert answer.status < 500, (endpoint.number, body, answer)
         assert answer.body, "T03: never an empty body"
         assert answer.status != 404 or answer.body["error"] != "no such path"  # T28

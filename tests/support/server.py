@@ -6,12 +6,14 @@ from itertools import count
 from typing import Any
 
 from attrs import define, field
+from limits.storage import MemoryStorage
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from spotadapters.http.app import create_app
 from spotadapters.http.application import Parts
 from spotadapters.http.lanes import Lanes
+from spotadapters.http.limits import Limits
 from spotadapters.http.live import LiveHub
 from spotadapters.http.pulse import ShortWay
 from spotadapters.http.routing import Server
@@ -46,6 +48,7 @@ class Site:
     hub: Hub
     live: LiveHub
     relay: LiveRelay  # not started: a test starts it, or takes its steps
+    counted: MemoryStorage  # what the rate limits counted
     machines: "count[int]" = field(factory=lambda: count(0xA000))
 
     def call(
@@ -144,6 +147,7 @@ def a_site(database_url: str, library: Library | None = None) -> Iterator[Site]:
                 )
             )  # fmt: skip
         short_way = ShortWay(Pulses(connections), clock)
+        counted = MemoryStorage()
         lanes, hub = Lanes(ordinary=4, pulse=2, urgent=4), Hub()
         parts = Parts(
             plane=plane,
@@ -157,12 +161,13 @@ def a_site(database_url: str, library: Library | None = None) -> Iterator[Site]:
             live=live,
             server=Server(version="test"),
             short_way=short_way,
+            limits=Limits(counted),
         )
         app = create_app(parts)
         with TestClient(app, raise_server_exceptions=False) as http:
             yield Site(
                 http=http, plane=plane, storage=storage, connections=connections, clock=clock, identity=identity,
-                app=app, hub=hub, live=live, relay=relay,
+                app=app, hub=hub, live=live, relay=relay, counted=counted,
             )  # fmt: skip
         relay.stop()
         short_way.close()

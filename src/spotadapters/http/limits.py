@@ -8,7 +8,7 @@ import time
 from typing import Final
 
 from limits import RateLimitItem, RateLimitItemPerMinute
-from limits.storage import MemoryStorage
+from limits.storage import MemoryStorage, Storage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from spotcore.errors import RateLimited
@@ -32,8 +32,9 @@ NEVER: Final = frozenset(
 class Limits:
     """Counts calls and refuses the one too many. Safe to use from any thread."""
 
-    def __init__(self) -> None:
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+    def __init__(self, storage: Storage | None = None) -> None:
+        """Counts are kept in ``storage``, by default in memory of its own."""
+        self._limiter = SlidingWindowCounterRateLimiter(storage or MemoryStorage())
 
     def admit(self, number: str, method: str, path: str, *, credential: str, address: str, subject: str) -> None:
         """Count a call of an endpoint. ``subject`` is the agent or machine it is about, ``credential`` stands for what
