@@ -1,4 +1,4 @@
-"""``spotcore prices``: history in and out, gaps, and pictures. On the database itself."""
+"""``spotcore prices``: history in and out, gaps, pictures, price lists, Spot advisor. On the database itself."""
 
 import csv
 from datetime import UTC, datetime, timedelta
@@ -23,6 +23,10 @@ from spotcore.pricing import ondemand_series
 
 GAP_COLUMNS: Final = {
     "pool": "pool_id", "after": "after", "until": "until", "buckets": "buckets", "filled": "filled", "level": "level",
+}  # fmt: skip
+ADVICE_COLUMNS: Final = {
+    "region": "region", "os": "os", "interrupted a month": "interrupted", "savings %": "savings_percent",
+    "as of": "as_of",
 }  # fmt: skip
 TYPE_NAMES: Final = ("instance_type", "type", "InstanceType")
 REGION_NAMES: Final = ("region", "Region")
@@ -55,7 +59,7 @@ until_option = click.option("--until", type=INSTANT, default="0d", help="Up to t
 
 @click.group()
 def prices() -> None:
-    """Spot price history: import, export, gaps, plot; on-demand price lists. On the database itself."""
+    """Spot price history: import, export, gaps, plot; price lists, Spot advisor. On the database itself."""
 
 
 @prices.command("import")
@@ -113,6 +117,62 @@ def import_list(here: Local, file: Path, since: datetime | None) -> None:
     here.screen.facts(data, {**data, "rejected": len(rejected)})
     if rejected and not here.screen.is_json:
         click.echo("\n".join(rejected[:10]), err=True)
+
+
+@prices.command("advisor-import")
+@click.argument("file", type=click.Path(exists=True, path_type=Path, dir_okay=False))
+@click.option("--as-of", type=INSTANT, default="0d", help="Day of rows that carry none.  [default: today]")
+@local
+def import_advisor(here: Local, file: Path, as_of: datetime) -> None:
+    """Bring in what AWS publishes about interruptions and savings (spot-advisor-data.json, or CSV).
+
+    \b
+    Example:
+      spotcore prices advisor-import spot-advisor-data.json
+    """
+    from spotadapters.history.advisor import load_advice, read_advice
+    from spotadapters.history.loading import importing
+
+    rows, rejected = read_advice(file, as_of.astimezone(UTC).date())
+    with importing(here.connections.database_url) as connection:
+        changed = load_advice(connection, rows, file.name, here.clock.now())
+    data = {"markets": len(rows), "new_or_changed": changed, "rejected": rejected}
+    here.screen.facts(data, {**data, "rejected": len(rejected)})
+    if rejected and not here.screen.is_json:
+        click.echo("\n".join(rejected[:10]), err=True)
+
+
+@prices.command()
+@click.argument("instance_type")
+@click.option("--region", help="Only this one.")
+@local
+def advisor(here: Local, instance_type: str, region: str | None) -> None:
+    """How often a type was interrupted a month and what it saved, as AWS last published it. Least interrupted first.
+
+    The figures are of a region, not of a pool, and no decision rests on them.
+
+    \b
+    Example:
+      spotcore prices advisor m5.large --region us-east-1
+    """
+    from spotadapters.history.advisor import BANDS, known_advice
+
+    with here.connections.connection() as connection:
+        known = known_advice(connection, instance_type, region)
+    rows = [
+        {
+            "region": one.region,
+            "os": one.os,
+            "interrupted": BANDS[one.band],
+            "savings_percent": one.savings_percent,
+            "as_of": one.as_of.isoformat(),
+        }
+        for one in known
+    ]
+    here.screen.rows(
+        rows, rows, ADVICE_COLUMNS,
+        empty=f"nothing is known of {instance_type}; bring it in with: spotcore prices advisor-import",
+    )  # fmt: skip
 
 
 @prices.command()
