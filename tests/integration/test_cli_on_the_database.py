@@ -145,7 +145,7 @@ def test_events_are_followed_as_they_happen_e90(folder: Path) -> None:
                 row = json.loads(following.stdout.readline())
                 assert (row["event"], "Acme" in row["data"]["data"]["message"]) == ("NOTIFICATION", True)
             finally:
-                following.send_signal(signal.SIGINT)
+                following.terminate()  # a shell may have made its background jobs deaf to SIGINT
                 following.wait(10)
     finally:
         assert up.stop(signal.SIGINT) == 0

@@ -13,7 +13,8 @@ import pytest
 from starlette.types import Message
 
 from spotadapters.http.live import QUEUE
-from spotadapters.postgres.live import KEPT, PAGE, REPLAY, LiveFeed
+from spotadapters.postgres.live import KEPT, PAGE, REPLAY, LiveFeed, LiveRelay
+from spotadapters.wire.frames import Published
 from spotcore.change import Change
 from spotcore.ids import AgentId, ClientId
 from spotcore.liveness import go_offline
@@ -582,6 +583,73 @@ def test_publishers_that_compete_give_every_event_one_place_gr10(site: Site, age
     with psycopg.connect(site.connections.database_url) as connection:
         (waiting,) = connection.execute("select count(*) from outbox where delivered_at is null").fetchone() or (None,)
     assert waiting == 0
+
+
+class Notes:
+    """An audience that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def begin(self, place: int) -> None:
+        self.told.append("begin")
+
+    def tell(self, events: Sequence[Published], at: datetime) -> None:
+        self.told += [event.kind for event in events]
+
+    def lost(self, at: datetime) -> None:
+        self.told.append("lost")
+
+
+class CountedFeed(LiveFeed):
+    """Counts how often it is read."""
+
+    reads = 0
+
+    def after(self, place: int) -> Sequence[Published]:
+        self.reads += 1
+        return super().after(place)
+
+
+def test_a_relay_without_news_reads_nothing_and_with_news_once(site: Site, agent: V4c) -> None:
+    feed, notes = CountedFeed(site.connections, site.clock), Notes()
+    relay = LiveRelay(feed, notes, site.clock)
+    published(site)
+    for _ in range(3):
+        relay.step()
+    assert (feed.reads, notes.told) == (0, ["begin"])
+    flaps(site, agent, 1)
+    relay.step()
+    assert (feed.reads, len(notes.told)) == (1, 3)
+
+
+def test_what_another_process_published_is_told_too(site: Site, agent: V4c) -> None:
+    feed, notes = LiveFeed(site.connections, site.clock), Notes()
+    relay = LiveRelay(feed, notes, site.clock)
+    published(site)
+    relay.step()
+    flaps(site, agent, 1)
+    LiveFeed(site.connections, site.clock).publish()
+    relay.step()
+    assert len(notes.told) == 3
+
+
+def test_an_older_database_under_a_running_server_means_reload_and_what_follows_is_told(site: Site, agent: V4c) -> None:
+    notes = Notes()
+    relay = LiveRelay(LiveFeed(site.connections, site.clock), notes, site.clock)
+    published(site)
+    relay.step()
+    flaps(site, agent, 3)
+    relay.step()
+    notes.told.clear()
+    with psycopg.connect(site.connections.database_url) as connection:  # as a copy from before the flaps
+        connection.execute("delete from outbox")
+        connection.execute("update live_feed set position = position - 12")
+    relay.step()
+    assert notes.told == ["begin", "lost"]
+    flaps(site, agent, 1)
+    relay.step()
+    assert len(notes.told) == 4
 
 
 def test_a_notification_that_was_told_already_is_no_second_frame_nt1(site: Site, agent: V4c) -> None:

@@ -28,9 +28,9 @@ PRUNE_SECONDS: Final = 60.0
 class LiveFeed(Reader):
     """Events at their places. Places become visible in their order, so that no reader skips one (decision 0011)."""
 
-    def publish(self) -> None:
-        """Give a place to what has been committed since (GR-10)."""
-        self._execute("live_publish", {"now": self._clock.now(), "limit": PAGE})
+    def publish(self) -> int:
+        """Give a place to what has been committed since (GR-10); the last place given."""
+        return int(self._execute("live_publish", {"now": self._clock.now(), "limit": PAGE})[0][0])
 
     def position(self) -> int:
         """The last place given."""
@@ -120,12 +120,17 @@ class LiveRelay:
             self._place = self._feed.position()
             self._audience.begin(self._place)
         while True:
-            self._feed.publish()
-            events = self._feed.after(self._place)
-            if not events:
+            last = self._feed.publish()
+            if last < self._place:  # an older database was restored: what was told is no longer so
+                self._audience.begin(last)
+                self._audience.lost(self._clock.now())
+                self._place = last
+            if last == self._place:
                 return
-            self._audience.tell(events, self._clock.now())
-            self._place = events[-1].position
+            events = self._feed.after(self._place)
+            if events:
+                self._audience.tell(events, self._clock.now())
+            self._place = events[-1].position if events else last
 
     def _run(self) -> None:
         heard, pruned = time.monotonic(), 0.0

@@ -61,7 +61,7 @@ select jsonb_build_object(
 )::text;
 
 -- name: live_publish
-select publish_outbox(%(now)s, %(limit)s);
+select publish_up_to(%(now)s, %(limit)s);
 
 -- name: live_position
 select position from live_feed;
