@@ -39,7 +39,7 @@ insert into agents select (jsonb_populate_record(null::agents, jsonb_build_objec
     'cleanup_enabled', true, 'emergency_rebalance_only', false, 'preferred_azs', '[]'::jsonb,
     'excluded_pools', '[]'::jsonb, 'emergency_min_risk', 0, 'config_version', 1, 'build', 'v4c',
     'able_since_registration', true, 'metadata', '{}'::jsonb,
-    'registered_at', %(start)s, 'updated_at', %(start)s, 'sequence', 0, 'replica_failures', 0))).*
+    'registered_at', %(start)s, 'updated_at', %(start)s, 'sequence', 0, 'revision', 0, 'replica_failures', 0))).*
 from generate_series(1, %(machines)s) n;
 insert into instances select (jsonb_populate_record(null::instances, jsonb_build_object(
     'client_id', a.client_id, 'instance_id', 'machine-' || n, 'agent_id', a.agent_id, 'status', 'running_primary',
