@@ -13,12 +13,16 @@ CONFIDENT: Final = Decimal("0.95")
 SHOWN_FOR: Final = timedelta(minutes=60)  # GF-4, SV-4
 
 
-class PriceQuality(StrEnum):
-    """How a price is known; only a measured one may drive a switch."""
+class PriceState(StrEnum):
+    """How a price is known at an instant; only an observed one may drive a switch."""
 
-    MEASURED = "measured"
-    FILLED = "filled"
-    EXPIRED = "expired"
+    OBSERVED = "observed"  # measured at most 10 minutes ago (Z15)
+    CARRIED = "carried"  # measured at most 60 minutes ago and held since: shown, not acted on (GF-4)
+    FILLED = "filled"  # never measured: interpolated (8.2)
+    EXPIRED = "expired"  # measured too long ago to be shown
+
+
+SHOWN: Final = frozenset({PriceState.OBSERVED, PriceState.CARRIED})
 
 
 @frozen(kw_only=True)
@@ -28,16 +32,21 @@ class SpotQuote:
     pool_id: str
     price: Decimal
     observed_at: datetime
-    quality: PriceQuality = PriceQuality.MEASURED
     confidence: Decimal = Decimal("1.00")
+    is_filled: bool = False
+
+    def state(self, now: datetime) -> PriceState:
+        """How the price is known then."""
+        if self.is_filled:
+            return PriceState.FILLED
+        age = now - self.observed_at
+        if age > SHOWN_FOR:
+            return PriceState.EXPIRED
+        return PriceState.OBSERVED if age <= FRESH_FOR else PriceState.CARRIED
 
     def is_fresh(self, now: datetime) -> bool:
-        """True while it may drive a switch (Z15): measured, confidence ≥ 0.95, at most 10 minutes old."""
-        return (
-            self.quality is PriceQuality.MEASURED
-            and self.confidence >= CONFIDENT
-            and now - self.observed_at <= FRESH_FOR
-        )
+        """True while it may drive a switch (Z15): observed, with a confidence of at least 0.95."""
+        return self.state(now) is PriceState.OBSERVED and self.confidence >= CONFIDENT
 
 
 @frozen(kw_only=True)
@@ -75,7 +84,7 @@ class Market:
     def spot_price(self, pool_id: str | None, now: datetime) -> Decimal | None:
         """The pool's price for display and records: at most 60 minutes old, else None (GF-4)."""
         quote = self.spot.get(pool_id) if pool_id else None
-        return quote.price if quote and now - quote.observed_at <= SHOWN_FOR else None
+        return quote.price if quote and quote.state(now) in SHOWN else None
 
     def ondemand_price(self) -> Decimal | None:
         """The on-demand price, None when unknown or flagged (DQ-8)."""

@@ -9,7 +9,7 @@ from attrs import evolve
 from spotcore import candidates
 from spotcore.aggregate import Aggregate
 from spotcore.builds import Build
-from spotcore.market import Market, PoolRecord, PriceQuality, SpotQuote
+from spotcore.market import Market, PoolRecord, SpotQuote
 from spotcore.pools import Mode
 from tests.support.rule_builders import (
     LONG_AGO,
@@ -64,11 +64,17 @@ def test_4_4_confidence_of_at_least_0_95(confidence: str, eligible: bool) -> Non
 
 
 @pytest.mark.parametrize(
-    ("quality", "eligible"),
-    [(PriceQuality.MEASURED, True), (PriceQuality.FILLED, False), (PriceQuality.EXPIRED, False)],
+    ("facts", "eligible"),
+    [
+        ({}, True),
+        ({"is_filled": True}, False),
+        ({"observed_at": START - timedelta(minutes=11)}, False),
+        ({"observed_at": START - timedelta(minutes=61)}, False),
+    ],
+    ids=["observed", "filled", "carried", "expired"],
 )
-def test_4_4_only_a_measured_price_drives_a_switch(quality: PriceQuality, eligible: bool) -> None:
-    assert (POOL_B in pools(market=with_quote(quality=quality))) is eligible
+def test_4_4_only_an_observed_price_drives_a_switch(facts: dict[str, Any], eligible: bool) -> None:
+    assert (POOL_B in pools(market=with_quote(**facts))) is eligible
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from spotcore.guards import Guard, Purpose, Target
 from spotcore.ids import CloudId
 from spotcore.incidents import IncidentState, Severity
 from spotcore.instances import InstanceStatus
-from spotcore.market import Market, PoolRecord, PriceQuality
+from spotcore.market import Market, PoolRecord
 from spotcore.pools import Mode
 from spotcore.service.machines import SwitchRequest, order_switch
 from spotcore.switches import Switch, SwitchState, SwitchTrigger
@@ -236,7 +236,7 @@ def test_4_7_both_prices_have_to_be_known(market: Market, target: Target, stale:
 
 
 def test_4_7_a_filled_price_moves_nobody() -> None:
-    filled = evolve(MARKET.spot[POOL_B], quality=PriceQuality.FILLED)
+    filled = evolve(MARKET.spot[POOL_B], is_filled=True)
     assert Guard.PRICE_STALE in blocking(an_aggregate(), market=evolve(MARKET, spot={**MARKET.spot, POOL_B: filled}))
 
 

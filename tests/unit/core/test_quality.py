@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from spotcore.market import CONFIDENT, PriceQuality, SpotQuote
+from spotcore.market import CONFIDENT, SpotQuote
 from spotcore.quality import FILL_CONFIDENCE, Filled, FillMethod
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -18,7 +18,6 @@ def test_8_2_a_fill_is_trusted_as_far_as_its_method_and_never_enough_for_a_switc
     assert row.confidence == FILL_CONFIDENCE[method] < CONFIDENT
 
 
-@pytest.mark.parametrize("quality", [PriceQuality.FILLED, PriceQuality.EXPIRED])
-def test_z15_a_quote_that_is_not_measured_is_not_fresh_however_sure(quality: PriceQuality) -> None:
-    quote = SpotQuote(pool_id="m5.large.us-east-1a", price=PRICE, observed_at=NOW, quality=quality)
+def test_z15_a_quote_that_is_not_measured_is_not_fresh_however_sure() -> None:
+    quote = SpotQuote(pool_id="m5.large.us-east-1a", price=PRICE, observed_at=NOW, is_filled=True)
     assert not quote.is_fresh(NOW)
