@@ -80,7 +80,11 @@ CONFIDENCE: Final[Mapping[PriceSource, Decimal]] = {
 FALLBACK_PRICE = Decimal("0.1")  # DQ-8: what agents say when they could not read the price list
 SAME_AS_MEAN = Decimal("0.005")
 AGREES = Decimal("0.01")
-PRODUCT: Final = "Linux/UNIX"  # the one product description whose series are kept
+PRODUCT: Final = "Linux/UNIX"  # the one product description that agents report and rules use
+# Other products have pools of their own: their mark is part of the type, ``m5.large:windows.us-east-1a``
+PRODUCT_MARKS: Final[Mapping[str, str]] = {
+    PRODUCT: "", "Windows": ":windows", "SUSE Linux": ":suse", "Red Hat Enterprise Linux": ":rhel",
+}  # fmt: skip
 SAME_PRODUCT: Final = (PRODUCT, "Linux/UNIX (Amazon VPC)")  # one price under two names
 
 

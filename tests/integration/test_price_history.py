@@ -218,7 +218,8 @@ REJECTED: dict[str, tuple[dict[str, str], str]] = {
     "a word": ({"SpotPrice": "cheap"}, "price"),
     "the future": ({"Timestamp": "2036-01-01T00:00:00Z"}, "future"),
     "no time": ({"Timestamp": "yesterday"}, "time"),
-    "windows": ({"ProductDescription": "Windows"}, "product"),
+    "an unknown product": ({"ProductDescription": "Solaris"}, "product"),
+    "an unknown mark": ({"InstanceType": "m5.large:solaris"}, "type"),
     "no zone": ({"AvailabilityZone": ""}, "zone"),
 }
 
@@ -234,6 +235,41 @@ def test_a_row_that_cannot_be_right_is_counted_with_its_reason_and_the_rest_goes
         found = history.summary()
     ((reason, count),) = found.rejected.items()
     assert (word in reason, count, found.changes, found.rows) == (True, 1, len(CHANGES), len(CHANGES) + 1)
+
+
+def test_another_product_has_pools_of_its_own_and_never_enters_a_linux_series(
+    database_url: str, tmp_path: Path
+) -> None:
+    bring(database_url, json_file(tmp_path, CHANGES))
+    linux = stored(database_url)
+    dearer = [(at, kind, az, "0.9") for at, kind, az, _ in CHANGES]
+    file = tmp_path / "windows.json"
+    pages = [as_json(dearer, "Windows"), as_json(dearer, "Windows (Amazon VPC)"), as_json(dearer, "SUSE Linux")]
+    file.write_text("\n".join(json.dumps(page) for page in pages))
+    with History([file], NOW) as history:
+        found = history.summary()
+    assert (found.changes, found.duplicates, found.pools) == (2 * len(CHANGES), len(CHANGES), 6)
+    bring(database_url, file)
+    after = stored(database_url)
+    assert {key: row for key, row in after.items() if ":" not in key[0]} == linux
+    marks = {pool.rpartition(".")[0] for pool, _ in after if ":" in pool}
+    assert marks == {"m5.large:windows", "m5.large:suse", "c5.large:windows", "c5.large:suse"}
+    assert {row[0] for key, row in after.items() if ":" in key[0]} == {D("0.9")}
+    key = ("m5.large:windows.us-east-1a", bucket_start(START))
+    assert after[key][2] == submission_id("", None, key[0], after[key][1], after[key][0], "Windows")
+
+
+def test_other_products_come_back_from_an_export_as_they_were(
+    cli: Callable[..., Result], database_url: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "windows.json"
+    file.write_text(json.dumps(as_json(CHANGES, "Windows")))
+    assert cli("import", str(file)).exit_code == 0
+    before, out = stored(database_url), tmp_path / "out.parquet"
+    assert cli("export", "--to", str(out), "--since", "2026-01-01", "--until", "2026-03-01").exit_code == 0
+    again = json.loads(cli("import", str(out), "--output", "json").stdout)
+    assert (again["changes"], again["rejected"]) == (len(before), {})
+    assert {key: row[0] for key, row in stored(database_url).items()} == {key: row[0] for key, row in before.items()}
 
 
 def test_prices_are_rounded_half_even_to_6_decimals_dq2(tmp_path: Path) -> None:

@@ -19,11 +19,10 @@ from attrs import frozen
 
 from spotadapters.history.duck import open_duckdb
 from spotadapters.history.refusals import UnreadableHistory
-from spotcore.prices import AHEAD, BUCKET, CONFIDENCE, RANK, PriceSource
+from spotcore.prices import AHEAD, BUCKET, CONFIDENCE, PRODUCT_MARKS, RANK, PriceSource
 
 SECONDS: Final = int(BUCKET.total_seconds())
 SOURCE: Final = PriceSource.BACKFILL
-LINUX: Final = ("Linux/UNIX", "Linux/UNIX (Amazon VPC)")
 ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "at": ("timestamp", "ts", "at", "time", "bucket_start"),
     "kind": ("instancetype", "instance_type", "type"),
@@ -84,7 +83,9 @@ class History:
 
     def _judge(self, now: datetime) -> None:
         """Rows that can be right go on (DQ-2); prices are rounded half-even to 6 decimals without leaving integers."""
-        self._db.execute(_JUDGED, {"latest": (now + AHEAD).astimezone(UTC).replace(tzinfo=None), "linux": list(LINUX)})
+        self._db.execute("create table products (product text, mark text)")
+        self._db.executemany("insert into products values (?, ?)", list(PRODUCT_MARKS.items()))
+        self._db.execute(_JUDGED, {"latest": (now + AHEAD).astimezone(UTC).replace(tzinfo=None)})
         self._db.execute(_CHANGES)
 
     def summary(self) -> Summary:
@@ -155,26 +156,32 @@ with read as (
     select *, {INSTANT} as instant, {NANOS} as nanos from given
 ), rounded as (
     select *, {MICROS} as micros from read
+), marked as (
+    select r.* exclude (kind, product), r.kind || n.mark as kind, n.product is null as is_unknown
+    from rounded r
+    left join products n on n.product = regexp_replace(coalesce(r.product, 'Linux/UNIX'), ' \\(Amazon VPC\\)$', '')
 )
 select kind || '.' || az as pool_id, kind, az, coalesce(nullif(regexp_replace(az, '[a-z]+$', ''), ''), az) as region,
     instant as seen, (micros::decimal(18, 6) / 1000000)::decimal(12, 6) as price,
-    case when product is not null and product not in (select unnest($linux)) then 'another product than Linux/UNIX'
-         when coalesce(kind, '') = '' or coalesce(az, '') = '' or az not like '%-%' then 'no type or no zone'
+    n.product,
+    case when is_unknown then 'an unknown product description'
+         when coalesce(kind, '') = '' or n.product is null or coalesce(az, '') = '' or az not like '%-%'
+             then 'no type or no zone'
          when instant is null then 'the time cannot be read'
          when instant > $latest then 'in the future'
          when nanos is null or nanos <= 0 or nanos > 1000000000000 or micros = 0
              then 'the price is not a number above 0 and up to 1,000'
     end as reason
-from rounded
+from marked left join products n on n.mark = coalesce(regexp_extract(kind, ':.*$'), '')
 """
 
 # P1, DQ-4: of two prices seen one instant the one with the smaller digest
 _CHANGES: Final = """
 create table changes as
-select distinct on (pool_id, seen) pool_id, kind, region, az, seen, price
-from (select distinct pool_id, kind, region, az, seen, price from judged where reason is null)
+select distinct on (pool_id, seen) pool_id, kind, region, az, product, seen, price
+from (select distinct pool_id, kind, region, az, product, seen, price from judged where reason is null)
 order by pool_id, seen,
-    sha256(concat_ws('|', '', '', pool_id, 'Linux/UNIX', strftime(seen, '%Y-%m-%dT%H:%M:%S+00:00'), price))
+    sha256(concat_ws('|', '', '', pool_id, product, strftime(seen, '%Y-%m-%dT%H:%M:%S+00:00'), price))
 """
 
 _BUCKETS: Final = f"""
@@ -188,7 +195,7 @@ copy (
                                  {_FLOOR.format("(select max(seen) from changes)")} + 1, {SECONDS})) as bucket
         from reach r
     ), held as (
-        select g.pool_id, g.kind, g.region, g.bucket, s.price,
+        select g.pool_id, g.kind, g.region, g.bucket, s.product, s.price,
             greatest(s.seen, make_timestamp(g.bucket * 1000000)) as observed_at
         from grid g asof join chosen s
             on s.pool_id = g.pool_id and s.seen <= greatest(make_timestamp(g.bucket * 1000000), g.first)
@@ -196,7 +203,7 @@ copy (
     select pool_id, strftime(make_timestamp(bucket * 1000000), '%Y-%m-%dT%H:%M:%SZ') as bucket_start, kind, region,
         price, '{SOURCE.value}', {RANK[SOURCE]}, {CONFIDENCE[SOURCE]},
         strftime(observed_at, '%Y-%m-%dT%H:%M:%S.%fZ') as observed_at,
-        sha256(concat_ws('|', '', '', pool_id, 'Linux/UNIX', strftime(observed_at, '%Y-%m-%dT%H:%M:%S+00:00'),
+        sha256(concat_ws('|', '', '', pool_id, product, strftime(observed_at, '%Y-%m-%dT%H:%M:%S+00:00'),
                          price))[:32]
     from held order by pool_id, bucket_start
 ) to '{{file}}' (format csv, header false)
