@@ -195,6 +195,44 @@ def _waits(watch: psycopg.Connection) -> bool:
     return bool(watch.execute(query).fetchone()[0])  # type: ignore[index]
 
 
+@pytest.mark.parametrize("zone", ["America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"])
+@pytest.mark.parametrize("form", ["json", "csv", "parquet", "naive csv"])
+def test_the_hosts_summer_time_moves_nothing_gr5(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zone: str, form: str
+) -> None:
+    """Clocks there jump on 8 March and 5 April 2026; a time without an offset is UTC."""
+    rows = [
+        (datetime(2026, month, day, hour, 1, tzinfo=UTC), "m5.large", "us-east-1a", f"0.0{day}{hour:02}")
+        for month, day in ((3, 7), (3, 8), (4, 4), (4, 5))
+        for hour in range(24)
+    ]
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        if form == "naive csv":
+            file = tmp_path / "naive.csv"
+            lines = [f"{at:%Y-%m-%d %H:%M:%S},{kind},{az},{price}" for at, kind, az, price in rows]
+            file.write_text("\n".join(["timestamp,instance_type,az,price", *lines]) + "\n")
+        else:
+            file = FORMS[form](tmp_path, rows)
+        with History([file], NOW + timedelta(days=60)) as history, importing(database_url) as connection:
+            list(load(history, connection))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert stored(database_url) == expected(rows)
+
+
+def test_a_leap_second_is_counted_with_its_reason_and_stops_nothing(tmp_path: Path) -> None:
+    data = as_json(CHANGES)
+    data["SpotPriceHistory"].append({**data["SpotPriceHistory"][0], "Timestamp": "2016-12-31T23:59:60Z"})
+    file = tmp_path / "history.json"
+    file.write_text(json.dumps(data))
+    with History([file], NOW) as history:
+        found = history.summary()
+    assert (found.changes, found.rejected) == (len(CHANGES), {"the time cannot be read": 1})
+
+
 def test_two_prices_at_one_instant_do_not_depend_on_their_order(tmp_path: Path) -> None:
     twice = [(START, "m5.large", "us-east-1a", "0.03"), (START, "m5.large", "us-east-1a", "0.04")]
 
