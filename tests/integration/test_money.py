@@ -3,7 +3,9 @@
 import csv
 import io
 import json
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from spotapp.cli import main
-from tests.support.server import Site, Tenant
+from tests.support.server import Site, Tenant, a_site
 from tests.support.wire_agents import ONDEMAND, POOLS, V4c
 
 D = Decimal
@@ -158,3 +160,47 @@ def test_focus_columns_for_cost_tools(tenant: Tenant, tmp_path: Path) -> None:
     wanted = expected(6)
     assert near(sum(D(row["EffectiveCost"]) for row in rows), wanted["cost"])
     assert near(sum(D(row["ListCost"]) for row in primary), wanted["baseline"])
+
+
+@contextmanager
+def a_copy(url: str) -> Iterator[str]:
+    """The database as it is now, under another name: what a backup brings back."""
+    server, _, name = url.rpartition("/")
+    with closing(psycopg.connect(f"{server}/postgres", autocommit=True)) as connection:
+        connection.execute(f"alter database {name} allow_connections false")
+        connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (name,))
+        connection.execute(f"create database {name}_copy template {name} strategy file_copy")
+        connection.execute(f"alter database {name} allow_connections true")
+        yield f"{server}/{name}_copy"
+        connection.execute(f"drop database {name}_copy with (force)")
+
+
+def test_a_ledger_restored_from_yesterday_goes_on_and_makes_nothing_up(tenant: Tenant, database_url: str) -> None:
+    site, hours = tenant.site, 10
+    agent = lived(tenant, hours)
+    with a_copy(database_url) as url, a_site(url, is_new=False) as restored:
+        restored.clock.advance(3_600 * (hours + 24))  # a day is lost, with all that agents said in it
+        again = Tenant(restored, tenant.client_id, tenant.token)
+        host = V4c(again, agent.machine, logical="web")
+        assert host.register().body["agent_id"] == agent.agent_id
+        for _ in range(8):
+            host.prices()
+            restored.clock.advance(1_800)
+        assert restored.plane.savings.accrue().failed == ()
+        assert restored.plane.savings.accrue().added == 0
+        found = again.get(f"/api/client/{tenant.client_id}").data["savings"]
+        checked = CliRunner().invoke(main, ["ledger", "verify", tenant.client_id], env={"SPOTCORE_DATABASE_URL": url})
+        kept = lines_until(url, site.clock.now())
+    assert checked.exit_code == 0, checked.output
+    assert D(str(found["unpriced_hours"])) > 20  # the lost day has no prices, and gets none
+    assert kept == lines_until(database_url, site.clock.now())
+
+
+def lines_until(url: str, end: datetime) -> list[tuple[Any, ...]]:
+    """Lines that ended half an hour before ``end``: what is younger was provisional when the copy was made."""
+    with closing(psycopg.connect(url)) as connection:
+        return connection.execute(
+            "select agent_id, instance_id, started_at, ended_at, role, paid_price, ondemand_price, cost, saving"
+            " from ledger_lines where ended_at <= %s::timestamptz - interval '30 minutes' order by 1, 2, 3",
+            (end,),
+        ).fetchall()

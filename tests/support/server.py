@@ -129,8 +129,18 @@ class Tenant:
         return {row.cloud_id: row.status.value for row in self.aggregate(agent_id).instances.values()}
 
 
+def _admit_admin(storage: PostgresStorage, identity: SecureIdentity, clock: FakeClock) -> None:
+    with storage.transactions() as uow:
+        uow.clients.add_token(
+            TokenRecord(
+                token_hash=identity.hash_token(ADMIN_TOKEN), hint=ADMIN_TOKEN[-4:], sealed=None, client_id=None,
+                created_at=clock.now(),
+            )
+        )  # fmt: skip
+
+
 @contextmanager
-def a_site(database_url: str, library: Library | None = None) -> Iterator[Site]:
+def a_site(database_url: str, library: Library | None = None, *, is_new: bool = True) -> Iterator[Site]:
     """A site on a migrated database; its connections are closed at the end."""
     clock = FakeClock(START)
     identity = SecureIdentity(new_seal_key())
@@ -139,13 +149,8 @@ def a_site(database_url: str, library: Library | None = None) -> Iterator[Site]:
         relay = LiveRelay(LiveFeed(connections, clock), live, clock)
         storage = PostgresStorage(connections, clock, relay.wake)
         plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity, library=library)
-        with storage.transactions() as uow:
-            uow.clients.add_token(
-                TokenRecord(
-                    token_hash=identity.hash_token(ADMIN_TOKEN), hint=ADMIN_TOKEN[-4:], sealed=None, client_id=None,
-                    created_at=clock.now(),
-                )
-            )  # fmt: skip
+        if is_new:
+            _admit_admin(storage, identity, clock)
         short_way = ShortWay(Pulses(connections), clock)
         counted = MemoryStorage()
         lanes, hub = Lanes(ordinary=4, pulse=2, urgent=4), Hub()
