@@ -66,7 +66,7 @@ def job_table(work: Collaborators) -> Mapping[str, Job]:
         ),
         Job(
             name="deliveries",
-            schedule=every(seconds=4),  # a hook a moment later, for a third less of what an idle site asks
+            schedule=every(seconds=4),  # each look is three statements, of an idle site too
             run=todo.deliver,
             does="hands due notifications to webhooks and other channels",
             in_place=True,

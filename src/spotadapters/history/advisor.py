@@ -15,7 +15,7 @@ from typing import Any, Final
 import psycopg
 from attrs import frozen
 
-from spotadapters.history.reading import require_whole
+from spotadapters.history.reading import columns_of, require_whole
 from spotadapters.history.refusals import UnreadableHistory
 
 BANDS: Final = ("<5 %", "5-10 %", "10-15 %", "15-20 %", ">20 %")  # interrupted a month
@@ -54,7 +54,7 @@ def read_advice(file: Path, as_of: date) -> tuple[list[Advice], list[str]]:
             require_whole(file)
             with _opened(file) as text:
                 found = list(_of_csv(csv.DictReader(text), file))
-    except (EOFError, gzip.BadGzipFile, UnicodeDecodeError, json.JSONDecodeError) as failure:
+    except (EOFError, gzip.BadGzipFile, UnicodeDecodeError, json.JSONDecodeError, csv.Error) as failure:
         raise UnreadableHistory(f"{file}: not a whole advisor file ({failure}); fetch it again") from failure
     good: dict[tuple[str, str, str, date], Advice] = {}
     bad: list[str] = []
@@ -125,13 +125,9 @@ def _of_json(data: Any, file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _of_csv(table: "csv.DictReader[str]", file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    has = table.fieldnames or ()
-    names = {name: next((one for one in wanted if one in has), None) for name, wanted in NAMES.items()}
-    if missing := [name for name in NEEDED if names[name] is None]:
-        words = "; ".join(f"{name}: {' or '.join(NAMES[name])}" for name in missing)
-        raise UnreadableHistory(f"{file}: columns missing ({words}); it has {', '.join(has)}")
+    names = columns_of(table.fieldnames or (), file, NAMES, NEEDED)
     for number, row in enumerate(table, 2):
-        yield f"line {number}", {name: row[column] for name, column in names.items() if column is not None}
+        yield f"line {number}", {name: row[column] for name, column in names.items()}
 
 
 def _judged(row: Mapping[str, Any], as_of: date) -> Advice | str:

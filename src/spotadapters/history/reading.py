@@ -19,7 +19,7 @@ from attrs import frozen
 
 from spotadapters.history.duck import open_duckdb
 from spotadapters.history.refusals import UnreadableHistory
-from spotcore.prices import AHEAD, BUCKET, CONFIDENCE, PRODUCT_MARKS, RANK, PriceSource
+from spotcore.prices import AHEAD, BUCKET, CONFIDENCE, PRODUCT, PRODUCT_MARKS, RANK, PriceSource
 
 SECONDS: Final = int(BUCKET.total_seconds())
 SOURCE: Final = PriceSource.BACKFILL
@@ -159,7 +159,7 @@ with read as (
 ), marked as (
     select r.* exclude (kind, product), r.kind || n.mark as kind, n.product is null as is_unknown
     from rounded r
-    left join products n on n.product = regexp_replace(coalesce(r.product, 'Linux/UNIX'), ' \\(Amazon VPC\\)$', '')
+    left join products n on n.product = regexp_replace(coalesce(r.product, '{PRODUCT}'), ' \\(Amazon VPC\\)$', '')
 )
 select kind || '.' || az as pool_id, kind, az, coalesce(nullif(regexp_replace(az, '[a-z]+$', ''), ''), az) as region,
     instant as seen, (micros::decimal(18, 6) / 1000000)::decimal(12, 6) as price,
@@ -228,7 +228,7 @@ def _insert(db: duckdb.DuckDBPyConnection, path: Path, rows: Path, scan: str) ->
     try:
         file = {"file": str(rows)}
         names = [str(row[0]) for row in db.execute(f"describe select * from {scan}", file).fetchall()]
-        columns = _columns(names, path)
+        columns = columns_of(names, path, ALIASES, NEEDED)
         chosen = ", ".join(
             f'cast("{columns[name]}" as text)' if name in columns else "null"
             for name in ("at", "kind", "az", "price", "product")
@@ -268,14 +268,16 @@ def scan_of(path: Path) -> str:
     raise UnreadableHistory(f"{path}: use .json (describe-spot-price-history), .csv, .parquet, or these with .gz")
 
 
-def _columns(names: Sequence[str], path: Path) -> dict[str, str]:
+def columns_of(
+    names: Sequence[str], path: Path, aliases: Mapping[str, Sequence[str]], needed: Sequence[str]
+) -> dict[str, str]:
+    """Which of a file's columns is what, whatever their case; of several that could be one, the first alias. Raises
+    ``UnreadableHistory`` that says what is missing."""
     known = {name.lower(): name for name in names}
-    found = {
-        wanted: known[alias] for wanted, aliases in ALIASES.items() for alias in reversed(aliases) if alias in known
-    }
-    missing = [name for name in NEEDED if name not in found]
+    found = {wanted: known[alias] for wanted, some in aliases.items() for alias in reversed(some) if alias in known}
+    missing = [name for name in needed if name not in found]
     if missing:
-        words = "; ".join(f"{name}: {' or '.join(ALIASES[name])}" for name in missing)
+        words = "; ".join(f"{name}: {' or '.join(aliases[name])}" for name in missing)
         raise UnreadableHistory(f"{path}: columns missing ({words}); it has {', '.join(names)}")
     return found
 

@@ -82,6 +82,7 @@ class FleetMachine(RuleBasedStateMachine):
 
     def open_storage(self, clock: ManualClock) -> Transactions:
         """The storage under test, for a control plane whose time is ``clock``'s."""
+        # no abstract method: the metaclass is Hypothesis's own
         raise NotImplementedError("a subclass opens the storage it wants tested")
 
     @initialize(target=agents, builds=st.lists(st.sampled_from(sorted(BUILD_EVIDENCE)), min_size=2, max_size=3))
