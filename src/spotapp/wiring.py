@@ -20,6 +20,7 @@ from spotadapters.http.live import LiveHub
 from spotadapters.http.metrics import Metrics
 from spotadapters.http.pulse import ShortWay
 from spotadapters.http.routing import Server
+from spotadapters.http.storm import Storm
 from spotadapters.http.waiting import Hub
 from spotadapters.jobs.board import Board
 from spotadapters.jobs.table import JobTable
@@ -123,14 +124,23 @@ def open_wiring(
             transactions=storage.transactions, clock=clock, identity=identity, advisor=advisor, library=library
         )
 
+        background = control_plane(
+            transactions=lanes.polite(storage.transactions),
+            clock=clock,
+            identity=identity,
+            advisor=advisor,
+            library=library,
+        )
+
         def look_again() -> None:
             hub.wake_all()
             relay.wake()
 
         book, channels = JobBook(connections, clock), Channels(connections, clock, identity)
         courier, short_way = Courier(channels), ShortWay(Pulses(connections), clock)
+        storm = Storm(plane.emergencies, storage, clock, groups=settings.urgent_threads)
         work = Collaborators(
-            plane=plane,
+            plane=background,
             connections=connections,
             clock=clock,
             board=book,
@@ -172,8 +182,10 @@ def open_wiring(
                     ),
                     dashboard=settings.dashboard_dir,
                     short_way=short_way,
+                    storm=storm,
                 ),
             )
         finally:
             short_way.close()
+            storm.close()
             lanes.close()

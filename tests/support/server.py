@@ -17,6 +17,7 @@ from spotadapters.http.limits import Limits
 from spotadapters.http.live import LiveHub
 from spotadapters.http.pulse import ShortWay
 from spotadapters.http.routing import Server
+from spotadapters.http.storm import Storm
 from spotadapters.http.waiting import Hub
 from spotadapters.postgres.live import LiveFeed, LiveRelay
 from spotadapters.postgres.pool import Connections
@@ -152,6 +153,7 @@ def a_site(database_url: str, library: Library | None = None, *, is_new: bool = 
         if is_new:
             _admit_admin(storage, identity, clock)
         short_way = ShortWay(Pulses(connections), clock)
+        storm = Storm(plane.emergencies, storage, clock, groups=2)
         counted = MemoryStorage()
         lanes, hub = Lanes(ordinary=4, pulse=2, urgent=4), Hub()
         parts = Parts(
@@ -166,6 +168,7 @@ def a_site(database_url: str, library: Library | None = None, *, is_new: bool = 
             live=live,
             server=Server(version="test"),
             short_way=short_way,
+            storm=storm,
             limits=Limits(counted),
         )
         app = create_app(parts)
@@ -176,4 +179,5 @@ def a_site(database_url: str, library: Library | None = None, *, is_new: bool = 
             )  # fmt: skip
         relay.stop()
         short_way.close()
+        storm.close()
         lanes.close()

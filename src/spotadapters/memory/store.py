@@ -278,6 +278,14 @@ class MemoryAgents:
     def lock(self, client_id: ClientId, agent_id: AgentId, keys: Keys = Keys()) -> Aggregate:
         return self.get(client_id, agent_id, keys)
 
+    def lock_free(self, client_id: ClientId, wanted: Mapping[AgentId, Keys]) -> Mapping[AgentId, Aggregate]:
+        known = {agent_id: self._tables.agents.get(agent_id) for agent_id in wanted}
+        return {
+            agent_id: self.get(client_id, agent_id)
+            for agent_id, row in known.items()
+            if row is not None and row.client.client_id == client_id and row.agent.merged_into is None
+        }
+
     def get(self, client_id: ClientId, agent_id: AgentId, keys: Keys = Keys()) -> Aggregate:
         row = self._tables.agents.get(agent_id)
         if row is None or row.client.client_id != client_id:
@@ -357,7 +365,11 @@ class MemoryAgents:
         agents = sum(row.agent.life is not Life.DELETED for row in rows)
         return agents, sum(one.status in ACTIVE for row in rows for one in row.instances.values())
 
-    def save(self, outcome: Outcome) -> None:
+    def save(self, *outcomes: Outcome) -> None:
+        for outcome in outcomes:
+            self._save(outcome)
+
+    def _save(self, outcome: Outcome) -> None:
         after = check(outcome.after)
         self._check_names(after)
         before_total = outcome.before.client.total_savings if outcome.before else after.client.total_savings

@@ -129,6 +129,11 @@ class AgentStore(Protocol):
         Deleted agents are found; rules judge them."""
         ...
 
+    def lock_free(self, client_id: ClientId, wanted: Mapping[AgentId, Keys]) -> Mapping[AgentId, Aggregate]:
+        """As ``lock`` for several agents of a client at once, without waiting: only those that are known under this
+        very id and whose row nobody else holds."""
+        ...
+
     def get(self, client_id: ClientId, agent_id: AgentId, keys: Keys = Keys()) -> Aggregate:
         """As ``lock`` but without a lock: for answers that change nothing."""
         ...
@@ -166,9 +171,10 @@ class AgentStore(Protocol):
         """How many agents that are not deleted, and how many active machines, the client has (CL-4)."""
         ...
 
-    def save(self, outcome: Outcome) -> None:
+    def save(self, *outcomes: Outcome) -> None:
         """Write every row that differs, the events as audit rows, their notifications and the outbox, and add the
-        difference of ``client.total_savings``. Raises the ``SpotError`` a violated constraint maps to."""
+        difference of ``client.total_savings``. Several outcomes are of different agents of one client. Raises the
+        ``SpotError`` a violated constraint maps to."""
         ...
 
     def due(self, now: datetime, limit: int) -> Sequence[tuple[ClientId, AgentId]]:

@@ -2,8 +2,14 @@
 select load_agent(%(client_id)s, %(agent_id)s, %(since)s, %(cloud_ids)s, %(instance_ids)s, %(replica_ids)s,
                   %(command_ids)s, %(lock)s);
 
--- name: agent_save
-select save_agent(%(doc)s);
+-- name: agents_load_free
+select agent_id, doc from load_free_agents(%(client_id)s, %(agent_ids)s, %(since)s, %(cloud_ids)s, %(instance_ids)s,
+                                           %(replica_ids)s, %(command_ids)s);
+
+-- name: agents_save
+select pg_notify('spotcore_commands', waiting)
+from (select save_agent(%(doc)s)) saved left join unnest(%(waiting)s::text[]) waiting on true
+where waiting is not null;
 
 -- name: agent_poll
 select a.life, a.build, a.able_since_registration, exists (
