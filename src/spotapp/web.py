@@ -6,6 +6,7 @@ import gc
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
+from typing import Final
 
 import uvicorn
 from starlette.applications import Starlette
@@ -14,6 +15,11 @@ from spotadapters.http.app import create_app as http_app
 from spotadapters.jobs.scheduler import Scheduler
 from spotapp.settings import Settings
 from spotapp.wiring import Wiring
+
+
+KEEP_ALIVE_SECONDS: Final = 75
+"""Longer than any pause of an agent between two calls (60 s), and than what balancers keep by default. A connection that
+is closed just as an agent reuses it is a failed call, and one failed heartbeat silences a v5 for good (T03)."""
 
 
 class AddressInUse(Exception):
@@ -63,8 +69,14 @@ def run(
     wiring: Wiring, listening: socket.socket, on_ready: Callable[[], None], scheduler: Scheduler | None = None
 ) -> None:
     """Serve until SIGINT or SIGTERM, then finish what is being answered."""
-    config = uvicorn.Config(
-        create_app(wiring, scheduler),
+    server = _Server(server_config(create_app(wiring, scheduler)), on_ready)
+    server.run(sockets=[listening])
+
+
+def server_config(app: Starlette) -> uvicorn.Config:
+    """How connections are served."""
+    return uvicorn.Config(
+        app,
         loop="uvloop",
         http="httptools",
         log_config=None,
@@ -72,10 +84,9 @@ def run(
         server_header=False,
         date_header=True,
         timeout_graceful_shutdown=5,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         backlog=2048,
     )
-    server = _Server(config, on_ready)
-    server.run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
