@@ -16,10 +16,9 @@ from spotadapters.jobs.scheduler import Scheduler
 from spotapp.settings import Settings
 from spotapp.wiring import Wiring
 
-
 KEEP_ALIVE_SECONDS: Final = 75
-"""Longer than any pause of an agent between two calls (60 s), and than what balancers keep by default. A connection that
-is closed just as an agent reuses it is a failed call, and one failed heartbeat silences a v5 for good (T03)."""
+"""Longer than any pause of an agent between two calls (60 s), and than what balancers keep by default. A connection
+that is closed just as an agent reuses it is a failed call, and one failed heartbeat silences a v5 for good (T03)."""
 
 
 class AddressInUse(Exception):
