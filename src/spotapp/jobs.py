@@ -10,7 +10,7 @@ from typing import Final
 from attrs import frozen
 
 from spotadapters.channels.courier import Courier
-from spotadapters.jobs.board import Board, RunFigures
+from spotadapters.jobs.board import UPKEEP, Board, RunFigures
 from spotadapters.jobs.table import Job
 from spotadapters.postgres.audit import AuditSeals
 from spotadapters.postgres.pool import Connections
@@ -21,7 +21,6 @@ from spotcore.schedule import Schedule, daily, every
 
 log = logging.getLogger("spotapp.jobs")
 
-UPKEEP: Final = "agent upkeep"
 OVERLAP: Final = timedelta(hours=2)  # of what came in: a run that was missed costs nothing
 SNAPSHOT_GRACE: Final = timedelta(hours=1)  # counts taken later would not be that day's
 
