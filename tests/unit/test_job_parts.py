@@ -61,7 +61,7 @@ def test_a_job_is_found_by_the_name_of_what_it_does(part: str) -> None:
 
 
 def test_a_refusal_names_jobs_and_what_they_do_and_no_part_of_a_job_that_is_not_there() -> None:
-    with pytest.raises(NotFound, match="'zombi'; there are: agent timeout, agent upkeep, .*, zombie step$"):
+    with pytest.raises(NotFound, match=r"'zombi'; there are: agent timeout, agent upkeep, .*, zombie step$"):
         a_table(UPKEEP).named("zombi")
-    with pytest.raises(NotFound, match="there are: retention$"):
+    with pytest.raises(NotFound, match=r"there are: retention$"):
         a_table("retention").named("zombie step")
