@@ -199,10 +199,14 @@ def parsed(settings: tuple[str, ...]) -> dict[str, Any]:
 
 def _value(name: str, text: str) -> Any:
     try:
-        return json.loads(text)
-    except ValueError:
+        return json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError):
         words = [word.strip() for word in text.split(",") if word.strip()]
         return words if name in LISTS else text
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is not JSON")
 
 
 def _toggle(remote: Remote, agent: str, enabled: bool) -> None:
