@@ -36,12 +36,13 @@ class Account:
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
 
-def service_account() -> Account:
-    """The caller's own account, or for root a system user, created when the system has the means."""
+def service_account(*, create: bool = True) -> Account:
+    """The caller's own account, or for root a system user, created when the system has the means and ``create`` is
+    not false."""
     if os.geteuid() != 0:
         return Account(None, None)
     entry = _lookup(SYSTEM_USER)
-    if entry is None and shutil.which("useradd"):
+    if entry is None and create and shutil.which("useradd"):
         subprocess.run(
             ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SYSTEM_USER],
             check=False, capture_output=True, timeout=30,
