@@ -203,6 +203,8 @@ VALUES: list[tuple[str, Any]] = [
     ("risk_threshold=low", "low"),  # not for us to judge: the server names the field
     ("risk_threshold=NaN", "NaN"),
     ("risk_threshold=-Infinity", "-Infinity"),
+    ("risk_threshold=1e400", "1e400"),
+    ("preferred_azs=[NaN]", ["[NaN]"]),
     ("auto_switch_enabled=yes", "yes"),
     ("auto_switch_enabled=", ""),
     ("risk_threshold=0.5=0.6", "0.5=0.6"),
