@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import gc
 import signal
 import socket
@@ -22,7 +23,7 @@ that is closed just as an agent reuses it is a failed call, and one failed heart
 
 
 class AddressInUse(Exception):
-    """The port is taken; the message says by what and what to do."""
+    """The address cannot be listened on; the message says why and what to do."""
 
 
 def create_app(wiring: Wiring, scheduler: Scheduler | None = None) -> Starlette:
@@ -55,13 +56,18 @@ def bound_socket(settings: Settings) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.host, settings.port))
-    except OSError as failure:
+    except (OSError, UnicodeError) as failure:  # a name that no resolver takes is the second
         listening.close()
-        raise AddressInUse(
-            f"cannot listen on {settings.host}:{settings.port} ({failure.strerror}); "
-            f"stop what runs there or use another --port"
-        ) from failure
+        why = getattr(failure, "strerror", None) or failure
+        raise AddressInUse(f"cannot listen on {settings.host}:{settings.port} ({why}); {way_out(failure)}") from failure
     return listening
+
+
+def way_out(failure: Exception) -> str:
+    """What to do about an address that cannot be listened on."""
+    if getattr(failure, "errno", None) == errno.EADDRINUSE:
+        return "stop what runs there or use another --port"
+    return "use another --host or another --port"
 
 
 def run(

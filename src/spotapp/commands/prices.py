@@ -43,13 +43,17 @@ class Instant(click.ParamType[datetime]):
         """The instant."""
         if isinstance(value, datetime):
             return value
-        if value.endswith("d") and value[:-1].isdigit():
-            return datetime.now(UTC) - timedelta(days=int(value[:-1]))
         try:
-            at = datetime.fromisoformat(value)
-        except ValueError:
+            if value.endswith("d") and value[:-1].isdecimal():
+                return datetime.now(UTC) - timedelta(days=int(value[:-1]))
+            return in_utc(datetime.fromisoformat(value))
+        except (ValueError, OverflowError):
             self.fail("use 2026-03-01, 2026-03-01T12:00Z or 7d (days ago)", param, ctx)
-        return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+
+
+def in_utc(at: datetime) -> datetime:
+    """The instant; without an offset it is UTC already. Raises ``OverflowError`` at either end of the calendar."""
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 INSTANT: Final = Instant()
@@ -301,7 +305,14 @@ def _text(at: datetime | None) -> str | None:
 
 def _listed(file: Path, since: datetime | None) -> tuple[list[tuple[str, str, Decimal, datetime | None]], list[str]]:
     """Rows that can be right, and what is wrong with the others."""
-    with file.open(newline="") as text:
+    try:
+        return _read_list(file, since)
+    except (UnicodeDecodeError, csv.Error) as failure:
+        raise click.ClickException(f"{file} is no CSV in UTF-8: {failure}") from failure
+
+
+def _read_list(file: Path, since: datetime | None) -> tuple[list[tuple[str, str, Decimal, datetime | None]], list[str]]:
+    with file.open(newline="", encoding="utf-8-sig") as text:  # spreadsheets begin their files with a mark
         table = csv.DictReader(text)
         names = {name: _first(table.fieldnames or (), wanted) for name, wanted in
                  {"type": TYPE_NAMES, "region": REGION_NAMES, "price": PRICE_NAMES}.items()}  # fmt: skip
@@ -340,6 +351,6 @@ def _date(text: str | None) -> datetime | None:
     if not text:
         return None
     try:
-        return datetime.fromisoformat(text if len(text) > 7 else f"{text}-01").replace(tzinfo=UTC)
-    except ValueError:
+        return in_utc(datetime.fromisoformat(text if len(text) > 7 else f"{text}-01"))
+    except (ValueError, OverflowError):
         return None

@@ -27,7 +27,7 @@ def shown(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(shown(one) for one in value) or NOTHING
     if isinstance(value, dict):
-        return ", ".join(f"{name}={shown(one)}" for name, one in value.items()) or NOTHING
+        return ", ".join(f"{shown(name)}={shown(one)}" for name, one in value.items()) or NOTHING
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(value))
 
 
