@@ -304,15 +304,22 @@ def _text(at: datetime | None) -> str | None:
 
 
 def _listed(file: Path, since: datetime | None) -> tuple[list[tuple[str, str, Decimal, datetime | None]], list[str]]:
-    """Rows that can be right, and what is wrong with the others."""
+    """Rows that can be right, and what is wrong with the others. Raises ``UnreadableHistory`` for a file that is cut or
+    in another encoding."""
+    from spotadapters.history.reading import require_whole
+    from spotadapters.history.refusals import UnreadableHistory
+
+    require_whole(file)
     try:
-        return _read_list(file, since)
+        return _rows_listed(file, since)
     except (UnicodeDecodeError, csv.Error) as failure:
-        raise click.ClickException(f"{file} is no CSV in UTF-8: {failure}") from failure
+        raise UnreadableHistory(f"{file}: not a table in UTF-8 ({failure})") from failure
 
 
-def _read_list(file: Path, since: datetime | None) -> tuple[list[tuple[str, str, Decimal, datetime | None]], list[str]]:
-    with file.open(newline="", encoding="utf-8-sig") as text:  # spreadsheets begin their files with a mark
+def _rows_listed(
+    file: Path, since: datetime | None
+) -> tuple[list[tuple[str, str, Decimal, datetime | None]], list[str]]:
+    with file.open(encoding="utf-8-sig", newline="") as text:
         table = csv.DictReader(text)
         names = {name: _first(table.fieldnames or (), wanted) for name, wanted in
                  {"type": TYPE_NAMES, "region": REGION_NAMES, "price": PRICE_NAMES}.items()}  # fmt: skip
@@ -325,11 +332,14 @@ def _read_list(file: Path, since: datetime | None) -> tuple[list[tuple[str, str,
         for number, row in enumerate(table, 2):
             kind, region = row[names["type"] or ""], row[names["region"] or ""]
             price = _price(row[names["price"] or ""])
-            at = _date(row[dated]) if dated is not None and since is None else since
+            said = row[dated] if dated is not None and since is None else None
+            at = _date(said) if said else since
             if not kind or not region:
                 bad.append(f"line {number}: no type or no region")
             elif price is None:
                 bad.append(f"line {number}: {row[names['price'] or '']!r} is no price above 0 and up to 1,000")
+            elif said and at is None:  # not from ever: that would price years anew
+                bad.append(f"line {number}: {said!r} is no date; use 2026-01 or 2026-01-01")
             else:
                 good.append((kind, region, price, at))
     return good, bad
@@ -346,10 +356,8 @@ def _price(text: str | None) -> Decimal | None:
         return None
 
 
-def _date(text: str | None) -> datetime | None:
-    """A date, or a month; nothing that cannot be read is taken for a date."""
-    if not text:
-        return None
+def _date(text: str) -> datetime | None:
+    """A date, a month or an instant, UTC unless it says another offset; None when it cannot be read."""
     try:
         return in_utc(datetime.fromisoformat(text if len(text) > 7 else f"{text}-01"))
     except (ValueError, OverflowError):
