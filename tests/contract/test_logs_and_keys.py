@@ -71,7 +71,9 @@ def a_record(world: World, name: str, agent_id: str = "agent", minutes: float = 
     )
 
 
-def recent(world: World, limit: int = 10, agent_id: str = "agent", client_id: ClientId | None = None) -> list[DecisionRecord]:
+def recent(
+    world: World, limit: int = 10, agent_id: str = "agent", client_id: ClientId | None = None
+) -> list[DecisionRecord]:
     with world.transactions() as uow:
         return list(uow.decisions.recent(client_id or world.client_id, AgentId(agent_id), limit))
 
@@ -114,14 +116,18 @@ def test_a_decision_that_was_backed_out_is_gone(shared_world: World, backs_out: 
 # ---- idempotency keys (4.8)
 
 
-def claim(world: World, key: str = "key", body: str = "body", scope: str = "POST /x", later: float = 0) -> StoredAnswer | None:
+def claim(
+    world: World, key: str = "key", body: str = "body", scope: str = "POST /x", later: float = 0
+) -> StoredAnswer | None:
     with world.transactions() as uow:
         return uow.idempotency.claim(
             f"{world.client_id} {scope}", key, body, world.clock.now() + timedelta(seconds=later)
         )
 
 
-def complete(world: World, status: int = 201, body: bytes = b'{"a": 1}', key: str = "key", scope: str = "POST /x") -> None:
+def complete(
+    world: World, status: int = 201, body: bytes = b'{"a": 1}', key: str = "key", scope: str = "POST /x"
+) -> None:
     with world.transactions() as uow:
         uow.idempotency.complete(f"{world.client_id} {scope}", key, status, body)
 

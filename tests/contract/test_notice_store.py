@@ -133,7 +133,12 @@ def test_nt2_a_client_reads_its_own_and_broadcasts_and_no_others_88(world: World
     other = another(world)
     reads_all(world, world.client_id), reads_all(world, other), reads_all(world, None)
     mine, theirs, everybodys = told(world, "m", world.client_id), told(world, "t", other), told(world, "b", None)
-    assert [reads(world, world.client_id, one) for one in (mine, theirs, everybodys, "never")] == [True, False, True, False]
+    assert [reads(world, world.client_id, one) for one in (mine, theirs, everybodys, "never")] == [
+        True,
+        False,
+        True,
+        False,
+    ]
     assert reads(world, world.client_id, mine)  # e88: repeatable
     assert reads_all(world, world.client_id) == 0
     assert reads_all(world, other) == 2  # its own, and the broadcast that the first has read for itself
