@@ -178,8 +178,8 @@ class AgentStore(Protocol):
         ...
 
     def undecided(self, now: datetime, older_than: datetime, limit: int) -> Sequence[tuple[ClientId, AgentId]]:
-        """Live agents with a primary whose last decision was at or before ``older_than`` (Z34): those without any first,
-        then the oldest."""
+        """Live agents with a primary whose last decision was at or before ``older_than`` (Z34). Those without one come
+        first, then the oldest."""
         ...
 
 
@@ -309,7 +309,7 @@ class ModelStore(Protocol):
 
     def put(self, sessions: Sequence[ModelSession]) -> None:
         """Store changed sessions together; their files never change. Raises ``InvariantViolated`` when two of a scope
-        and kind would be live, or fallback (I12)."""
+        and kind would be live, or fallback (I12), and ``NotFound`` for one that is not there (GR-3)."""
         ...
 
     def serving(self) -> Sequence[ModelSession]:
