@@ -87,6 +87,13 @@ def database_url(servers: EmbeddedStack, template_url: str) -> Iterator[str]:  #
         yield url
 
 
+@pytest.fixture(scope="module")
+def module_database_url(servers: EmbeddedStack, template_url: str) -> Iterator[str]:  # noqa: ARG001
+    """A migrated database for all tests of a module that bring their own clients and look at nothing else."""
+    with _fresh(servers, "test", template="template_spotcore") as url:
+        yield url
+
+
 @pytest.fixture
 def empty_database_url(servers: EmbeddedStack) -> Iterator[str]:
     """A fresh database without tables."""

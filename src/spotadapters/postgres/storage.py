@@ -171,7 +171,9 @@ class PostgresClients:
 
     def put(self, client: Client) -> None:
         with translated():
-            self._connection.execute(query("client_put"), to_row(client))
+            written = self._connection.execute(query("client_put"), to_row(client)).rowcount
+        if not written:
+            raise NotFound("unknown client")  # GR-3
 
     def add_token(self, token: TokenRecord) -> None:
         values = {
@@ -397,7 +399,10 @@ def _events_document(events: Sequence[Event]) -> dict[str, Any]:
     messages = [message for event in events if (message := notification_of(event)) is not None]
     heard = [event for event in events if event.spec.is_heard]
     return {
-        "events": [to_row(evolve(event, facts={**current(), **event.facts})) for event in events],
+        "events": [
+            to_row(evolve(event, level=event.level or event.spec.audit, facts={**current(), **event.facts}))
+            for event in events
+        ],
         "notifications": [to_row(message) for message in messages],
         "outbox": [{"event_id": event.event_id, "client_id": event.client_id} for event in heard],
     }

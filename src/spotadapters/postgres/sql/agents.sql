@@ -43,8 +43,7 @@ select i.client_id, i.agent_id
 from instances i
 where (i.client_id = %(client_id)s or %(client_id)s::text is null)
   and (i.cloud_id = %(name)s or i.instance_id = %(name)s
-       or (%(placeholder)s::text is not null and i.cloud_id is null
-           and left(replace(i.instance_id, '-', ''), 8) = %(placeholder)s)
+       or (%(placeholder)s::text is not null and left(replace(i.instance_id, '-', ''), 8) = %(placeholder)s)
        or (%(replica)s::text is not null and exists (
            select 1 from replicas r where r.client_id = i.client_id and r.instance_id = i.instance_id
              and left(replace(r.replica_id, '-', ''), 8) = %(replica)s)))
