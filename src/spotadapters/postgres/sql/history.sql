@@ -20,7 +20,7 @@ select jsonb_build_object(
     'savings_impact', s.savings_impact, 'downtime_seconds', s.downtime_seconds, 'times', s.times
 )::text
 from switches s
-where s.client_id = %(client_id)s and s.state in ('completed', 'failed')
+where s.client_id = %(client_id)s and (s.state = 'completed' or (s.state = 'failed' and %(with_failed)s))
   and (%(instance)s::text is null or %(instance)s in (s.old_cloud_id, s.new_cloud_id, s.old_instance_id, s.new_instance_id))
 order by s.recorded_at desc, s.switch_id limit %(limit)s;
 
