@@ -165,12 +165,14 @@ class Host:
         facts = {
             "pool_id": self.pool(zone), "bucket_start": bucket, **place, "price": price, "source": "primary", "rank": 5,
             "confidence": 1, "observed_at": when, "submission_id": new_id(),
+            "method": "linear" if columns.get("source") == "interpolated" else None,
         }  # fmt: skip
         put(self.site, "price_buckets", **{**facts, **columns})
         with self.site.connections.connection() as connection:
             connection.execute(
                 "insert into pools (pool_id, instance_type, region, az, first_observed_at) values (%s, %s, %s, %s, %s)"
-                " on conflict (pool_id) do nothing",
+                " on conflict (pool_id) do update"
+                " set first_observed_at = least(pools.first_observed_at, excluded.first_observed_at)",
                 (self.pool(zone), self.type, "us-east-1", f"us-east-1{zone}", when),
             )
 

@@ -109,7 +109,7 @@ def savings(call: Call) -> Answer:
 def _client(call: Call) -> ClientId:
     """The client of the path, which must exist."""
     caller = call.client_caller()
-    call.plane.clients.get(caller.client_id)
+    call.plane.clients.seen(caller.client_id)
     return caller.client_id
 
 

@@ -60,3 +60,7 @@ where a.life = 'live' and a.client_status <> 'deleted' and (%(client_id)s::text 
   and (%(agent_id)s::text is null or a.agent_id = %(agent_id)s)
   and (%(instance_type)s::text is null or a.instance_type = %(instance_type)s)
 order by a.link <> 'online', a.last_heartbeat_at desc nulls last, a.agent_id limit 1;
+
+-- name: registered_price
+select jsonb_build_object('price', a.registered_ondemand_price)::text
+from agents a where a.client_id = %(client_id)s and a.agent_id = %(agent_id)s;
