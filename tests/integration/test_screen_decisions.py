@@ -264,7 +264,7 @@ def test_e23_what_one_agent_did_is_not_anothers(tenant: Tenant) -> None:
 # ---- E68
 
 
-def test_e68_counts_decisions_switches_and_money(host: Host, tenant: Tenant) -> None:
+def test_e68_counts_decisions_switches_and_money(host: Host) -> None:
     for hours, action, confidence in ((3, "stay", "0.6"), (2, "switch_to_spot", "0.8"), (1, "switch_pool", "0.7")):
         decided(host, at(hours), action=action, confidence=confidence)
     for trigger, seconds in (
