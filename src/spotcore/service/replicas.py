@@ -47,7 +47,7 @@ class ReplicaRequest:
 
 @frozen(kw_only=True)
 class ReplicaView:
-    """A replica with its machine, the price in force of its pool ($/h, None when unknown) and its cost by the ledger."""
+    """A replica with its machine, the price in force of its pool ($/h, None: unknown) and its cost by the ledger."""
 
     replica: Replica
     instance: Instance
