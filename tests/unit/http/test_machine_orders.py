@@ -206,7 +206,7 @@ def test_e38_another_type_is_a_mismatch(frame: Frame, token: str, modern_id: str
     assert code(launch(frame, token, agent_id=modern_id, **body)) == (400, "POOL_MISMATCH")
 
 
-def test_e38_of_an_unknown_or_foreign_agent_is_404(frame: Frame, token: str, modern_id: str) -> None:
+def test_e38_of_an_unknown_or_foreign_agent_is_404(frame: Frame, modern_id: str) -> None:
     _, other = frame.client("Other")
     assert (
         code(launch(frame, other, agent_id=modern_id))

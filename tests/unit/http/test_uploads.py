@@ -199,11 +199,14 @@ def test_uploads_that_are_off_are_refused_for_that_whatever_is_sent_s06() -> Non
         (FORM, a_file("evil.py") + END),
         ("text/plain", b""),
     ):
-        receiver = Receiver(SessionKind.MODEL, off)
         with pytest.raises(UploadDisabled):
-            receiver.begin(content_type, "")
-            receiver.feed(body)
-            receiver.finish()
+            _read(Receiver(SessionKind.MODEL, off), content_type, body)
+
+
+def _read(receiver: Receiver, content_type: str, body: bytes) -> Upload:
+    receiver.begin(content_type, "")
+    receiver.feed(body)
+    return receiver.finish()
 
 
 # ---- limits
