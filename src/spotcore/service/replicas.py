@@ -47,11 +47,12 @@ class ReplicaRequest:
 
 @frozen(kw_only=True)
 class ReplicaView:
-    """A replica with its machine, and the price in force of its pool ($/h, None when unknown)."""
+    """A replica with its machine, the price in force of its pool ($/h, None: unknown) and its cost by the ledger."""
 
     replica: Replica
     instance: Instance
     hourly_cost: Decimal | None = None
+    total_cost: Decimal = Decimal(0)
 
 
 @frozen(kw_only=True)

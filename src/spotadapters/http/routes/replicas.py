@@ -71,7 +71,7 @@ def _facts(view: ReplicaView, now: datetime) -> dict[str, Any]:
         "sync_latency_ms": replica.sync_latency_ms,
         "state_transfer_progress": known if known is not None else Decimal(100 * (replica.state is ReplicaState.READY)),
         "pool": pool(replica.pool_id),
-        "cost": Cost(hourly=view.hourly_cost, total=Decimal(0)),
+        "cost": Cost(hourly=view.hourly_cost, total=view.total_cost),
         "created_by": replica.created_by,
         "created_at": replica.created_at,
         "ready_at": replica.ready_at,
@@ -146,13 +146,16 @@ class ReplicaItem:
 def replicas_of_client(call: Call) -> Answer:
     """E42. The legacy shape shows the last known primary where there is none now (T26)."""
     caller, now = call.client_caller(), call.clock.now()
-    call.plane.clients.get(caller.client_id)
+    call.plane.clients.seen(caller.client_id)
     rows = call.reads.replicas_of_client(caller.client_id)
     return Answer(data=[_with_primary(row, now, legacy=call.is_legacy) for row in rows])
 
 
 def _with_primary(row: Mapping[str, Any], now: datetime, *, legacy: bool) -> ReplicaItem:
     view: ReplicaView = row["view"]
+    facts = _facts(view, now)
+    if legacy:
+        facts["sync_latency_ms"] = facts["sync_latency_ms"] or None  # a 0 prints a stray "0" (T42)
     primary = row["primary"] or (row["last_primary"] if legacy else None)
     return ReplicaItem(
         agent_id=row["agent_id"],
@@ -165,7 +168,7 @@ def _with_primary(row: Mapping[str, Any], now: datetime, *, legacy: bool) -> Rep
         )
         if primary is not None
         else None,
-        replica=ShownReplica(**_facts(view, now), instance_id=words.replica_instance(view.replica, view.instance)),
+        replica=ShownReplica(**facts, instance_id=words.replica_instance(view.replica, view.instance)),
     )
 
 
