@@ -4,21 +4,24 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 from attrs import evolve
 
 from spotadapters.postgres.pool import Connections
+from spotadapters.postgres.retention import Retention
 from spotadapters.postgres.storage import PostgresStorage
 from spotcore.aggregate import Aggregate
 from spotcore.config import ConfigChange
 from spotcore.control_plane import control_plane
 from spotcore.errors import ConfigConflict, NotFound, SpotError, StateConflict, Unavailable
 from spotcore.events import EventKind
+from spotcore.ids import AgentId
 from spotcore.incidents import Outcome
 from spotcore.replicas import ReplicaState
 from spotcore.service.kernel import Caller
 from spotcore.service.replicas import ReplicaRequest
-from tests.support.moves import FailingStorage, by_switch_report, plain
+from tests.support.moves import PRICES, FailingStorage, by_switch_report, plain
 from tests.support.world import CountingIdentity, FakeClock, Ready, World, a_world, with_replica
 
 Act = Callable[[World, Ready], object]
@@ -262,3 +265,55 @@ def test_failure_39_of_switches_asked_for_at_once_one_is_in_flight_i4(crowd: Wor
     assert len(ordered) == 1
     assert {one.code for one in answers if isinstance(one, SpotError)} <= {"SWITCH_BLOCKED", "STATE_CONFLICT"}
     assert len(crowd.aggregate(agent_id).open_commands) == 1
+
+
+def test_failure_98_a_thousand_calls_leave_no_connection_behind_refused_ones_least(database_url: str) -> None:
+    clock = FakeClock()
+    with Connections(database_url, size=4, reserve=2) as connections:
+        world = a_world(PostgresStorage(connections, clock).transactions, clock)
+        agent_id = plain(world)
+        _, most = connections.used()
+        wanted = ConfigChange(wanted={"enabled": False}, expected_version=99)
+        for number in range(250):
+            world.plane.agents.config(world.user, agent_id)
+            with pytest.raises(NotFound):
+                world.plane.agents.config(world.user, AgentId(f"no-{number}"))
+            with pytest.raises(NotFound):
+                world.plane.commands.terminated(world.agent_caller, agent_id, f"i-0{number:x}")
+            with pytest.raises(ConfigConflict):
+                world.plane.agents.configure(world.user, agent_id, wanted)
+        assert connections.used() == (0, most)
+
+
+def test_failure_104_retention_takes_nothing_from_the_accounts_jb7(crowd: World, database_url: str) -> None:
+    ready = with_replica(crowd)
+    for _ in range(48):
+        crowd.report_prices(ready.agent_id, PRICES, ondemand="0.1200")
+        crowd.clock.advance(1_800)
+    crowd.notice(ready.agent_id, ready.primary)
+    crowd.plane.savings.accrue()
+    before = _account_rows(database_url)
+    assert len(before) > 2
+    for days in (1, 100, 800):
+        crowd.clock.advance(days * 86_400)
+        with Connections(database_url, size=2, reserve=1) as connections:
+            Retention(connections, crowd.clock).apply()
+        assert _account_rows(database_url)[: len(before)] == before
+        assert _kept_for_ever(database_url) == (2, 1, 1)
+
+
+def _kept_for_ever(database_url: str) -> tuple[object, ...]:
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute(
+            "select (select count(*) from primary_periods), (select count(*) from switches),"
+            " (select count(*) from incidents)"
+        ).fetchone()
+        assert row is not None
+        return row
+
+
+def _account_rows(database_url: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(database_url) as connection:
+        return connection.execute(
+            "select instance_id, started_at, ended_at, role, baseline, cost, saving from ledger_lines order by entry_no"
+        ).fetchall()
