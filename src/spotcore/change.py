@@ -15,8 +15,8 @@ from spotcore.aggregate import Aggregate, check, differs_in_signs_alone
 from spotcore.clients import Client
 from spotcore.commands import Command
 from spotcore.errors import InvariantViolated
-from spotcore.events import CATALOGUE, Event, EventKind, Level
-from spotcore.ids import derived_id
+from spotcore.events import CATALOGUE, TOLD_BY, Event, EventKind, Level
+from spotcore.ids import CommandId, InstanceId, derived_id
 from spotcore.incidents import Incident
 from spotcore.instances import Instance
 from spotcore.instants import require_utc
@@ -118,6 +118,16 @@ class Change:
         )
         self.events.append(happened)
         return happened
+
+    def tell_once(self, teller: EventKind, *kinds: EventKind, about: CommandId | InstanceId) -> None:
+        """The events of those kinds about one command or machine stay in the audit log; people hear of their cause from
+        ``teller`` alone (http-api 12.1: one notification per cause)."""
+        self.events = [
+            evolve(event, facts={**event.facts, TOLD_BY: teller.value})
+            if event.kind in kinds and about in (event.facts.get("command_id"), event.instance_id)
+            else event
+            for event in self.events
+        ]
 
     def seal(self, answer: Any, due_at: datetime | None) -> Outcome:
         """The decision as a value, its invariants checked (GR-2) and its config version judged (I6)."""

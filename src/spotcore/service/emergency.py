@@ -81,6 +81,9 @@ class Emergency:
             if machine.is_primary:
                 go_offline(change, "its machine was reported ended")
             reports.machine_ended(change, machine)
+            change.tell_once(
+                EventKind.INSTANCE_TERMINATED, EventKind.INSTANCE_TERMINATION_CONFIRMED, about=machine.instance_id
+            )
 
         keys = Keys(cloud_ids=(cloud_id,) if cloud_id else ())
         self.kernel.run(caller, agent_id, rule, keys=keys, market=True, urgent=True)
