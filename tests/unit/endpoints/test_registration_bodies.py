@@ -15,7 +15,7 @@ BODY = {
     "private_ip": "10.0.0.5", "public_ip": "54.1.2.3",
 }  # fmt: skip
 MINIMUM = {name: BODY[name] for name in ("instance_id", "instance_type", "region", "az")}
-OPTIONAL = sorted(set(BODY) - set(MINIMUM)) + ["launch_token", "cloud_account", "project_id"]
+OPTIONAL = [*sorted(set(BODY) - set(MINIMUM)), "launch_token", "cloud_account", "project_id"]
 REQUIRED_TEXTS = ("instance_id", "instance_type", "region", "az")
 
 
@@ -99,7 +99,7 @@ def test_metadata_that_could_not_be_read_is_unknown_and_filled_later(
     assert getattr(only_agent(desk).primary, field) == BODY[field]
 
 
-@pytest.mark.parametrize("field", sorted(set(BODY) - {"instance_id"}) + ["launch_token", "cloud_account"])
+@pytest.mark.parametrize("field", [*sorted(set(BODY) - {"instance_id"}), "launch_token", "cloud_account"])
 @pytest.mark.parametrize("value", [7, 1.5, True, ["x"], {"x": "y"}])
 def test_a_text_field_takes_nothing_but_a_text(desk: Desk, tenant: Tenant, field: str, value: Any) -> None:
     assert problems(register(tenant, **{field: value})) == [field]

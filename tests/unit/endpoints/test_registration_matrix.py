@@ -45,7 +45,7 @@ def ready(desk: Desk, tenant: Tenant, host: Any) -> str:
     return machine
 
 
-def switch(desk: Desk, tenant: Tenant, host: Any, pool: str = f"t3.medium.{THERE}") -> Any:
+def switch(tenant: Tenant, host: Any, pool: str = f"t3.medium.{THERE}") -> Any:
     order = tenant.post(f"/api/client/instances/{host.machine}/force-switch", {"target": "pool", "pool_id": pool})
     assert order.data["success"] is True, order
     [command] = host.commands()
@@ -93,7 +93,7 @@ def test_rg_5_a_launch_token_binds_the_machine_wherever_it_runs(
         tenant.post(f"/api/client/agents/{host.agent_id}/config", {"manualReplicaEnabled": True})
         token, role = host.to_launch()[0]["id"], "replica"
     else:
-        token, role = switch(desk, tenant, host)["request_id"], "pending"
+        token, role = switch(tenant, host)["request_id"], "pending"
     answer = register(tenant, desk.new_machine(), az="us-east-1c", launch_token=token)
     assert (answer.status, answer.data["role"], answer.data["registered"]) == (200, role, "updated")
     assert answer.data["agent_id"] == host.agent_id
@@ -110,7 +110,7 @@ def test_a_launch_token_of_nobody_is_no_reason_to_take_over_rg_8(desk: Desk, ten
 def test_rg_6_the_target_of_an_executing_switch_waits_and_becomes_primary_by_its_heartbeat_z21(
     desk: Desk, tenant: Tenant, host: Any
 ) -> None:
-    switch(desk, tenant, host)
+    switch(tenant, host)
     new = desk.new_machine()
     answer = register(tenant, new, az=THERE)
     assert (answer.status, answer.data["role"]) == (200, "pending")  # T31: no refusal, and no fetching of commands
@@ -125,7 +125,7 @@ def test_rg_6_the_target_of_an_executing_switch_waits_and_becomes_primary_by_its
 def test_rg_6_another_zone_or_type_is_not_what_was_expected(
     desk: Desk, tenant: Tenant, host: Any, az: str, kind: str
 ) -> None:
-    switch(desk, tenant, host)
+    switch(tenant, host)
     answer = register(tenant, desk.new_machine(), az=az, instance_type=kind)
     assert refusal(answer) == (409, "LOGICAL_AGENT_CONFLICT")
 
@@ -156,9 +156,8 @@ def test_rg_8_a_second_machine_beside_an_online_primary_is_refused_and_audited_t
     assert event.agent_id == host.agent_id
 
 
-def test_rg_8_passes_as_soon_as_the_primary_is_silent_for_more_than_120_seconds(
-    desk: Desk, tenant: Tenant, host: Any
-) -> None:
+@pytest.mark.usefixtures("host")
+def test_rg_8_passes_as_soon_as_the_primary_is_silent_for_more_than_120_seconds(desk: Desk, tenant: Tenant) -> None:
     new = desk.new_machine()
     desk.clock.advance(120)
     assert register(tenant, new).status == 409
@@ -204,7 +203,7 @@ def test_ag_10_the_name_of_a_deleted_agent_makes_a_new_agent(desk: Desk, tenant:
 
 
 def test_a_machine_released_by_a_retiring_agent_is_retired_until_the_agent_is_gone_rg_4(
-    desk: Desk, tenant: Tenant, ready: str, host: Any
+    tenant: Tenant, ready: str, host: Any
 ) -> None:
     tenant.call("DELETE", f"/api/client/agents/{host.agent_id}")
     for machine in (host.machine, ready):
