@@ -60,6 +60,8 @@ def details_of(error: SpotError) -> Mapping[str, Any] | None:
             settings, version = error.details["config"], error.details["config_version"]
             assert isinstance(settings, AgentConfig)
             return {"config": objects.config(settings, version)}
+        case "VALIDATION_ERROR":
+            return error.details  # names of fields, ``agent_id`` among them
         case _:
             return {name: value for name, value in error.details.items() if name not in ("constraint", "agent_id")}
 

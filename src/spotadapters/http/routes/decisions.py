@@ -192,9 +192,13 @@ def _pool_text(data: Mapping[str, Any]) -> str | None:
 
 def issue(call: Call) -> Answer:
     """E61."""
-    body, data = call.parse(IssueSwitch), call.data()
-    pool_id = _pool_text(data)
-    wanted = SwitchRequest(target_mode=target_mode(body.target_mode, pool_id), pool_id=pool_id)
+    try:
+        body, data = call.parse(IssueSwitch), call.data()
+        pool_id = _pool_text(data)
+        wanted = SwitchRequest(target_mode=target_mode(body.target_mode, pool_id), pool_id=pool_id)
+    except ValidationFailed:
+        call.plane.decisions.require_issuable(call.agent_caller(actor="client"), call.agent_id)
+        raise  # the order of E61: agent, enabled, auto-switch, body
     order = call.plane.decisions.issue(call.agent_caller(actor="client"), call.agent_id, wanted, body.reason)
     if order.command is None:
         there = AlreadyThere(current_mode=order.current_mode, current_pool_id=order.current_pool_id)

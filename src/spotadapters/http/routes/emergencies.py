@@ -14,13 +14,14 @@ from spotadapters.http.routing import Call, Endpoint
 from spotadapters.wire import words
 from spotadapters.wire.answers import shown
 from spotadapters.wire.objects import Done, pool
-from spotadapters.wire.parsing import required, wire
+from spotadapters.wire.parsing import flag, required, wire
 from spotcore import candidates, risk
 from spotcore.aggregate import Aggregate
 from spotcore.builds import Evidence
 from spotcore.emergencies import Signal, SignalAnswer
 from spotcore.errors import ValidationFailed
 from spotcore.incidents import Incident, Outcome, Severity
+from spotcore.models import SessionKind
 from spotcore.pools import Mode
 from spotcore.replicas import ReplicaState
 
@@ -240,7 +241,7 @@ def rebalance(call: Call) -> Answer:
     evidence = () if body.instance_id else (Evidence.NOTICE_ONLY,)
     if body.immediate:
         answer = _signal(call, Severity.TERMINATION, body, evidence)
-        told = {**failover_data(answer), "success": True, **_advice(answer)}
+        told = {**failover_data(answer), **_advice(answer)}  # Z9: a termination's own word, as in E52
         return Answer(data=Rebalance(**told), message=_termination_message(answer))
     answer = _signal(call, Severity.REBALANCE, body, evidence)
     return Answer(data=Rebalance(**_rebalance_data(call, answer)))
@@ -321,9 +322,9 @@ class TerminationResult:
 def termination_report(call: Call) -> Answer:
     """E56: two meanings on one path, told apart by the body (C06, T23)."""
     data = call.data()
-    if type(data.get("success")) is bool:
+    success = _verdict(data.get("success"))
+    if success is not None:
         body = call.parse(TerminationResult)
-        success = data["success"]
         call.plane.commands.termination_result(
             call.agent_caller(), call.agent_id, body.instance_id, success, body.error
         )
@@ -336,6 +337,14 @@ def termination_report(call: Call) -> Answer:
     if data.get("instance_id") and (data.get("termination_reason") or data.get("reason")):
         return termination(call)
     raise ValidationFailed("nothing to report", success=["required: true or false, or a notice_type"])
+
+
+def _verdict(value: Any) -> bool | None:
+    """A boolean as 1.3 has it; None for anything else, which makes no result form."""
+    try:
+        return flag(value)
+    except ValueError:
+        return None
 
 
 def _is_live_call(call: Call) -> bool:
@@ -453,7 +462,7 @@ def emergency_status(call: Call) -> Answer:
             actions=tuple(open_incident.actions) if open_incident else (),
             emergency_mode_active=bool(aggregate.open_incidents),
             rebalance_only_mode=aggregate.agent.config.emergency_rebalance_only,
-            ml_models_loaded=False,
+            ml_models_loaded=bool(call.plane.models.live(SessionKind.MODEL)),
             decision_engine_active=call.server.engine_loaded,
             last_emergency_event=_last_event(incidents),
             emergency_replicas_count=1 if live is not None and live.is_emergency else 0,
