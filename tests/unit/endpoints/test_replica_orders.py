@@ -207,9 +207,7 @@ def test_e45_answers_201_with_the_placeholder_the_pool_and_its_price(desk: Desk,
         ({"instance_id": "unknown"}, B), ({"instance_id": "replica-00000000"}, B), ({"tags": None, "type": "manual"}, B),
     ],
 )  # fmt: skip
-def test_e45_places_the_replica_in_the_named_pool_or_the_cheapest_other(
-    desk: Desk, host: Any, body: Any, pool_id: str
-) -> None:
+def test_e45_places_the_replica_in_the_named_pool_or_the_cheapest_other(host: Any, body: Any, pool_id: str) -> None:
     free(host)
     answer = create(host, body)
     assert (answer.status, answer.data["pool"]["id"]) == (201, pool_id)
@@ -225,7 +223,7 @@ def test_e45_places_the_replica_in_the_named_pool_or_the_cheapest_other(
         ({"replica_type": 5}, "replica_type"),
     ],
 )  # fmt: skip
-def test_e45_a_malformed_field_is_named_and_nothing_is_made(desk: Desk, host: Any, body: Any, field: str) -> None:
+def test_e45_a_malformed_field_is_named_and_nothing_is_made(host: Any, body: Any, field: str) -> None:
     free(host)
     assert problems(create(host, body)) == [field]
     assert replicas(host) == []
@@ -240,7 +238,7 @@ def test_e45_a_malformed_field_is_named_and_nothing_is_made(desk: Desk, host: An
         ({"exclude_zones": ["us-east-1a", "us-east-1b", "us-east-1c"]}, (400, "NO_SUITABLE_POOL")),
     ],
 )  # fmt: skip
-def test_e45_where_no_replica_can_be(desk: Desk, host: Any, body: Any, refused: tuple[int, str]) -> None:
+def test_e45_where_no_replica_can_be(host: Any, body: Any, refused: tuple[int, str]) -> None:
     free(host)
     assert refusal(create(host, body)) == refused
     assert replicas(host) == []
@@ -256,7 +254,7 @@ def test_e45_beside_a_live_replica_is_refused_whatever_its_kind_i2(host: Any) ->
     assert len(replicas(host)) == 1
 
 
-def test_e45_of_an_offline_agent_is_404(desk: Desk, host: Any) -> None:
+def test_e45_of_an_offline_agent_is_404(host: Any) -> None:
     free(host)
     host.stop()
     assert refusal(create(host, {"pool_id": B})) == (404, "NOT_FOUND")
@@ -305,6 +303,11 @@ def test_e45_another_tenants_machine_is_404_and_nothing_changes_2_3(desk: Desk, 
     assert refusal(launched(host, foreign.machine)) == (404, "NOT_FOUND")
     assert replicas(host) == []
     assert foreign.tenant.statuses(foreign.agent_id) == {foreign.machine: "running_primary"}
+
+
+def test_e45_the_agents_own_primary_is_no_replica_of_itself(host: Any) -> None:
+    assert refusal(launched(host, host.machine)) == (409, "STATE_CONFLICT")
+    assert replicas(host) == []
 
 
 # ---- E46
