@@ -116,7 +116,7 @@ def test_once_anything_has_happened_the_heartbeat_is_left_to_be_judged(ward: War
     if change == "config":
         ward.world.set(ward.agent_id, auto_switch_enabled=False)
     elif change == "command":
-        ward.world.switch(ward.agent_id)
+        ward.world.switch(ward.agent_id, None)
     elif change == "delete":
         plane.agents.delete(ward.world.user, ward.agent_id)
     else:
@@ -239,5 +239,5 @@ def test_an_idle_poll_stays_idle_until_a_command_is_queued(ward: Ward) -> None:
     assert handed.idle_at == ward.aggregate().agent.revision
     poll = ward.sign(steady, revision=handed.idle_at)
     assert ward.pulses.idle([poll, evolve(poll, revision=handed.idle_at - 1)]) == {0}
-    ward.world.switch(ward.agent_id)
+    ward.world.switch(ward.agent_id, None)
     assert ward.pulses.idle([poll]) == frozenset()

@@ -10,7 +10,7 @@ from spotcore import manual_mode, upkeep
 from spotcore.agents import Life
 from spotcore.aggregate import Aggregate
 from spotcore.change import Change, Outcome
-from spotcore.errors import NotFound, SpotError, Unavailable
+from spotcore.errors import InstanceOwned, NotFound, SpotError, Unavailable
 from spotcore.ids import AgentId, ClientId
 from spotcore.market import UNKNOWN_MARKET, Market
 from spotcore.ports.storage import Keys, Transactions, UnitOfWork
@@ -84,6 +84,8 @@ class Kernel:
         except MarketUnreadable:  # nothing was written: once more without prices (5.2)
             with self.transactions(urgent=urgent) as uow:
                 outcome = self._decided(uow, caller, agent_id, rule, keys=keys, market=False)
+        except InstanceOwned:  # a report names a machine of somebody else: as unknown as any other (GR-8)
+            raise NotFound("unknown instance") from None
         if isinstance(outcome.answer, SpotError):
             raise outcome.answer
         return outcome

@@ -275,6 +275,8 @@ def _place(change: Change, wanted: ReplicaRequest) -> Placement:
     if wanted.pool_id is not None:
         pool = parse_pool(wanted.pool_id)
         require_same_family(pool, own_type, change.agent.region)
+        if wanted.machine is None:  # one that runs already is taken as it is
+            placement.require_known(change.aggregate, change.market, pool)
         return placement.in_pool(change.aggregate, change.market, pool, change.now)
     if wanted.machine is not None and primary is not None:
         return placement.observed(change.aggregate, wanted.machine.instance_type, wanted.machine.az)

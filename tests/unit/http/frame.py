@@ -9,12 +9,14 @@ from typing import Any
 
 from attrs import define
 from httpx2 import Response
+from limits.storage import MemoryStorage as Counted
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from spotadapters.http.app import create_app
 from spotadapters.http.application import Parts
 from spotadapters.http.lanes import Lanes
+from spotadapters.http.limits import Limits
 from spotadapters.http.live import LiveHub
 from spotadapters.http.routing import Server
 from spotadapters.http.storm import Storm
@@ -91,6 +93,7 @@ class Frame:
     hub: Hub
     lanes: Lanes
     live: LiveHub
+    counted: Counted  # what the rate limits counted
 
     def client(self, name: str = "Acme") -> tuple[str, str]:
         """A client's id and token."""
@@ -125,17 +128,19 @@ def a_frame(dashboard: Path | None = None, library: Library | None = None, *, ga
                 token_hash=identity.hash_token(ADMIN), hint=ADMIN[-4:], sealed=None, client_id=None, created_at=START
             )
         )
-    lanes, live = Lanes(ordinary=4, pulse=2, urgent=2), LiveHub()
+    lanes, live, counted = Lanes(ordinary=4, pulse=2, urgent=2), LiveHub(), Counted()
     storm = Storm(plane.emergencies, storage, clock, groups=1) if gathers else None
     parts = Parts(
         plane=plane, transactions=storage.transactions, credentials=storage, reads=None, clock=clock, identity=identity,
-        lanes=lanes, hub=hub, live=live, server=Server(version="test"), dashboard=dashboard, storm=storm,
+        lanes=lanes, hub=hub, live=live, server=Server(version="test"), dashboard=dashboard, limits=Limits(counted),
+        storm=storm,
     )  # fmt: skip
     app = create_app(parts)
     with TestClient(app, raise_server_exceptions=False) as http:
         yield Frame(
-            app=app, parts=parts, http=http, plane=plane, storage=storage, clock=clock, hub=hub, lanes=lanes, live=live
-        )
+            app=app, parts=parts, http=http, plane=plane, storage=storage, clock=clock, hub=hub, lanes=lanes, live=live,
+            counted=counted,
+        )  # fmt: skip
     if storm is not None:
         storm.close()
     lanes.close()

@@ -25,6 +25,7 @@ from spotadapters.http.routes.notices import (
     evidence_of,
     replica_id_of,
     replica_status,
+    verdict,
 )
 from spotadapters.http.routing import Call, Endpoint, Handler
 from spotadapters.wire import words
@@ -35,6 +36,7 @@ from spotcore.aggregate import Aggregate
 from spotcore.emergencies import SignalAnswer
 from spotcore.errors import ValidationFailed
 from spotcore.incidents import Incident, Severity
+from spotcore.models import SessionKind
 from spotcore.replicas import ReplicaState
 
 EITHER_SAFE: Final = Access(needs=Needs.EITHER, while_suspended=True)
@@ -126,9 +128,9 @@ class TerminationResult:
 def termination_report(call: Call) -> Answer:
     """E56: two meanings on one path, told apart by the body (C06, T23)."""
     data = call.data()
-    if type(data.get("success")) is bool:
+    success = verdict(data.get("success"))
+    if success is not None:
         body = call.parse(TerminationResult)
-        success = data["success"]
         call.plane.commands.termination_result(
             call.agent_caller(), call.agent_id, body.instance_id, success, body.error
         )
@@ -235,7 +237,7 @@ def emergency_status(call: Call) -> Answer:
             actions=tuple(open_incident.actions) if open_incident else (),
             emergency_mode_active=bool(aggregate.open_incidents),
             rebalance_only_mode=aggregate.agent.config.emergency_rebalance_only,
-            ml_models_loaded=False,
+            ml_models_loaded=bool(call.plane.models.live(SessionKind.MODEL)),
             decision_engine_active=call.server.engine_loaded,
             last_emergency_event=_last_event(incidents),
             emergency_replicas_count=1 if live is not None and live.is_emergency else 0,

@@ -14,7 +14,7 @@ from spotadapters.http.envelope import Answer
 from spotadapters.wire import words
 from spotadapters.wire.answers import shown
 from spotadapters.wire.objects import pool
-from spotadapters.wire.parsing import required, shaped, wire
+from spotadapters.wire.parsing import flag, required, shaped, wire
 from spotcore.builds import Evidence
 from spotcore.emergencies import Signal, SignalAnswer
 from spotcore.errors import ValidationFailed
@@ -273,9 +273,17 @@ def evidence_of(body: Notice) -> tuple[Evidence, ...]:
     return () if body.instance_id else (Evidence.NOTICE_ONLY,)
 
 
+def verdict(value: Any) -> bool | None:
+    """E56's ``success``, a boolean as 1.3 has it; None for anything else, which makes no result form."""
+    try:
+        return flag(value)
+    except ValueError:
+        return None
+
+
 def _read_e56(data: Data) -> Noticed | None:
     """v5's form; with ``success`` it is v4c's result of a termination (C06, T23)."""
-    if type(data.get("success")) is bool:
+    if verdict(data.get("success")) is not None:
         return None
     if str(data.get("notice_type", "")).upper() != "TERMINATION" and data.get("termination_time") is None:
         return None
@@ -309,7 +317,7 @@ def _tell_failover(_: Noticed, answer: SignalAnswer) -> Answer:
 
 
 def _tell_e53(_: Noticed, answer: SignalAnswer) -> Answer:
-    told = {**failover_data(answer), "success": True, **_advice(answer)}
+    told = {**failover_data(answer), **_advice(answer)}  # Z9: a termination's own word, as in E52
     return Answer(data=Rebalance(**told), message=_message(answer))
 
 

@@ -358,6 +358,15 @@ def _state(word: str | None) -> ReplicaState | None:
         raise ValidationFailed("invalid: status", status=["use " + ", ".join(STATES_IN)]) from None
 
 
+PROGRESS: Final = ("state_transfer_progress", "sync_progress")
+
+
+def _says_any(call: Call, *names: str) -> bool:
+    """True when at least one of these fields is there; null is absent, and what nobody knows says nothing (1.3)."""
+    data = call.data()
+    return any(data.get(name) is not None for name in names)
+
+
 @frozen(kw_only=True)
 class UpdateReplica:
     """E48."""
@@ -380,7 +389,7 @@ class ReplicaUpdated:
 
 def update(call: Call) -> Answer:
     """E48."""
-    if not call.data():
+    if not _says_any(call, "instance_id", "status", "sync_status", "sync_state", *PROGRESS, "metadata"):
         raise ValidationFailed("nothing to change", body=["send instance_id, status, sync_status or sync_progress"])
     body = call.parse(UpdateReplica)
     if body.instance_id is not None and not is_cloud_id(body.instance_id):
@@ -450,7 +459,8 @@ class SyncStatus:
 
 def report_sync(call: Call) -> Answer:
     """E50."""
-    if not call.data():
+    informational = ("estimated_completion", "bytes_synced", "total_bytes")
+    if not _says_any(call, "sync_status", "sync_state", "sync_latency_ms", "status", *PROGRESS, *informational):
         raise ValidationFailed(
             "nothing to report", body=["send sync_status, sync_latency_ms or state_transfer_progress"]
         )
