@@ -13,6 +13,7 @@ from attrs import define, field
 
 from spotadapters.embedded import EmbeddedStack
 from spotadapters.postgres.migrate import migrate
+from tests.support.load import call
 from tests.support.up import TOKEN, free_port
 
 
@@ -22,7 +23,7 @@ class Process:
 
     process: "subprocess.Popen[bytes]"
     log: Path
-    port: int | None = None
+    port: int = 0  # of a web process
 
     def kill(self) -> None:
         self.process.kill()
@@ -41,17 +42,25 @@ class Installation:
     stack: EmbeddedStack
     folder: Path
     processes: list[Process] = field(factory=list)
+    database_url: str | None = None  # the way that processes take to the database, if not the direct one
 
     @property
     def environment(self) -> Mapping[str, str]:
         return {
             **os.environ,
-            "SPOTCORE_DATABASE_URL": self.stack.database_url,
+            "SPOTCORE_DATABASE_URL": self.database_url or self.stack.database_url,
             "SPOTCORE_REDIS_URL": self.stack.redis_url,
             "SPOTCORE_ADMIN_TOKEN": TOKEN,
             "SPOTCORE_SEAL_KEY": "ab" * 32,
             "SPOTCORE_DATA_DIR": str(self.folder / "shared"),
         }
+
+    def a_client(self, web: Process) -> str:
+        """A client's token."""
+        answer = call(web.port, "POST", "/api/admin/clients/create", {"name": "Acme"})
+        assert answer.status == 201, answer
+        token: str = answer.body["data"]["client"]["token"]
+        return token
 
     def start(self, *words: str) -> Process:
         log = self.folder / f"{words[0]}-{len(self.processes)}.log"
