@@ -5,14 +5,19 @@ import contextlib
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
+from typing import Final
 
 import uvicorn
 from starlette.applications import Starlette
 
 from spotadapters.http.app import create_app as http_app
 from spotadapters.jobs.scheduler import Scheduler
+from spotapp.closing import keep_out
 from spotapp.settings import Settings
 from spotapp.wiring import Wiring
+
+QUEUE_SECONDS: Final = 0.2  # a handshake takes a round trip
+DRAIN_SECONDS: Final = 0.5
 
 
 class AddressInUse(Exception):
@@ -73,16 +78,29 @@ def run(
         timeout_graceful_shutdown=5,
         backlog=2048,
     )
-    server = _Server(config, on_ready)
+    server = _Server(config, on_ready, wiring.parts.hub.close)
     server.run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
     """uvicorn that says when it is ready and leaves with status 0 when asked to stop."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None], on_stopping: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_ready = on_ready
+        self._on_stopping = on_stopping
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Whoever has got through to this process is answered, whoever has not is refused and asks another one."""
+        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+        for listening in sockets or ():
+            keep_out(listening)
+        await asyncio.sleep(QUEUE_SECONDS)
+        for server in self.servers:
+            server.close()
+        self._on_stopping()
+        await asyncio.sleep(DRAIN_SECONDS)  # a connection that is open may have its call under way
+        await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

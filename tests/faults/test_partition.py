@@ -53,8 +53,7 @@ def over_a_link(shared: Installation) -> Iterator[TcpLink]:
 @pytest.fixture(scope="module")
 def parted(module_folder: Path) -> Iterator[Parted]:
     with an_installation(module_folder, durable=True) as shared, over_a_link(shared) as link:
-        web = shared.web()
-        shared.start("scheduler")
+        web, _ = shared.together("web", "scheduler")
         yield Parted(shared, link, web, shared.a_client(web))
 
 

@@ -19,6 +19,7 @@ MOST = 6_000  # calls of a load, however fast the machine
 LONGEST = 60.0  # seconds of a load, however slow
 BETWEEN = 0.01  # seconds a caller rests
 SETTINGS = 10  # changes of settings by each caller: people may make 60 a minute (S24)
+TRIES, TRY_SECONDS = 60, 0.3
 PATIENCE = 20.0  # seconds a call may take before it counts as hung
 TYPE, ZONE = "m5.large", "us-east-1a"
 
@@ -89,6 +90,7 @@ class Load:
     token: str
     callers: int = 4
     first: int = 1
+    between: float = BETWEEN
     done: Acknowledged = field(factory=Acknowledged)
     statuses: Counter[int] = field(factory=Counter)
     lost: list[str] = field(factory=list)  # calls without an answer
@@ -111,6 +113,23 @@ class Load:
                 thread.join(PATIENCE * 2)
         assert not any(thread.is_alive() for thread in threads), "a call hangs"
 
+    def ask(self, method: str, path: str, body: Any = None) -> Answer:
+        """A call beside the load."""
+        return self.balancer.call(method, path, body, self.token)
+
+    def insist(self, path: str, body: Any) -> Answer:
+        """As agents do with a notice: sent again until it is answered."""
+        for _ in range(TRIES):
+            try:
+                answer = self.ask("POST", path, body)
+                if answer.status == 200:
+                    return answer
+                assert answer.status == 503, answer
+            except (OSError, http.client.HTTPException):
+                pass
+            time.sleep(TRY_SECONDS)
+        raise AssertionError(f"never answered: {path}")
+
     @property
     def calls(self) -> int:
         return sum(self.statuses.values()) + len(self.lost)
@@ -123,7 +142,7 @@ class Load:
         numbers = count(self.first + place, self.callers)
         own = ""
         for turn in count():
-            if self._stopping.wait(BETWEEN) or time.monotonic() > end or self.calls > MOST:
+            if self._stopping.wait(self.between) or time.monotonic() > end or self.calls > MOST:
                 return
             step = turn % 8
             if not own or step == 0:
@@ -180,10 +199,26 @@ class Load:
             self.done.versions[agent] = answer["data"]["config_version"]
 
 
+def with_replica(ask: Callable[..., Answer], number: int) -> tuple[str, str]:
+    """Registers an agent and makes it a replica that is ready: its id and its machine. ``ask`` carries its token."""
+    agent = ask("POST", "/api/agents/register", registration(number)).body["agent_id"]
+    ask("POST", f"/api/client/agents/{agent}/config", {"manualReplicaEnabled": True})
+    (entry,) = ask("GET", f"/api/agents/{agent}/replicas?status=launching").body["replicas"]
+    path = f"/api/agents/{agent}/replicas/{entry['id']}"
+    ask("PUT", path, {"instance_id": standby_of(number), "status": "syncing"})
+    assert ask("POST", f"{path}/status", {"status": "ready"}).status == 200
+    return agent, f"i-{number:017x}"
+
+
+def standby_of(number: int) -> str:
+    """The machine of that agent's replica."""
+    return f"i-{number + 0x10000:017x}"
+
+
 def notices(
-    fleet: Sequence[tuple[str, str]], send: Callable[[int, str, Mapping[str, Any]], Answer], times: int = 2
-) -> list[list[Answer]]:
-    """Every agent's notice sent at once, each ``times`` times one after the other; the answers by agent."""
+    fleet: Sequence[tuple[str, str]], send: Callable[[str, Mapping[str, Any]], Answer], done: Acknowledged
+) -> None:
+    """Every agent's notice sent at once, and once more; what each was told goes into ``done``."""
     gate = threading.Barrier(len(fleet))
     answers: list[list[Answer]] = [[] for _ in fleet]
 
@@ -191,7 +226,7 @@ def notices(
         agent, machine = fleet[place]
         gate.wait(30)
         body = {"instance_id": machine, "termination_time": None}
-        answers[place] = [send(place, f"/api/agents/{agent}/termination-imminent", body) for _ in range(times)]
+        answers[place] = [send(f"/api/agents/{agent}/termination-imminent", body) for _ in range(2)]
 
     threads = [threading.Thread(target=notify, args=(place,)) for place in range(len(fleet))]
     for thread in threads:
@@ -199,4 +234,5 @@ def notices(
     for thread in threads:
         thread.join(PATIENCE * 3)
     assert not any(thread.is_alive() for thread in threads), "a notice hangs"
-    return answers
+    for (agent, _), told in zip(fleet, answers, strict=True):
+        (done.successors[agent],) = {answer.body["new_instance_id"] for answer in told}

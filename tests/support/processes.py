@@ -6,7 +6,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from attrs import define, field
@@ -42,6 +44,7 @@ class Installation:
     stack: EmbeddedStack
     folder: Path
     processes: list[Process] = field(factory=list)
+    numbers: "count[int]" = field(factory=count)
     database_url: str | None = None  # the way that processes take to the database, if not the direct one
 
     @property
@@ -62,8 +65,13 @@ class Installation:
         token: str = answer.body["data"]["client"]["token"]
         return token
 
+    def together(self, *names: str) -> list[Process]:
+        """Processes started at once: ``web``, ``scheduler``, ``worker``."""
+        with ThreadPoolExecutor(len(names)) as pool:
+            return list(pool.map(lambda name: self.web() if name == "web" else self.start(name), names))
+
     def start(self, *words: str) -> Process:
-        log = self.folder / f"{words[0]}-{len(self.processes)}.log"
+        log = self.folder / f"{words[0]}-{next(self.numbers)}.log"
         with log.open("wb") as out:
             command = [sys.executable, "-m", "spotapp.cli", *words]
             process = subprocess.Popen(command, stdout=out, stderr=out, env=self.environment)
