@@ -14,12 +14,15 @@ from starlette.applications import Starlette
 
 from spotadapters.http.app import create_app as http_app
 from spotadapters.jobs.scheduler import Scheduler
+from spotapp.closing import keep_out
 from spotapp.settings import Settings
 from spotapp.wiring import Wiring
 
 KEEP_ALIVE_SECONDS: Final = 75
 """Longer than any pause of an agent between two calls (60 s), and than what balancers keep by default. A connection
 that is closed just as an agent reuses it is a failed call, and one failed heartbeat silences a v5 for good (T03)."""
+QUEUE_SECONDS: Final = 0.2  # a handshake takes a round trip
+DRAIN_SECONDS: Final = 0.5
 
 
 class AddressInUse(Exception):
@@ -74,7 +77,7 @@ def run(
     wiring: Wiring, listening: socket.socket, on_ready: Callable[[], None], scheduler: Scheduler | None = None
 ) -> None:
     """Serve until SIGINT or SIGTERM, then finish what is being answered."""
-    server = _Server(server_config(create_app(wiring, scheduler)), on_ready)
+    server = _Server(server_config(create_app(wiring, scheduler)), on_ready, wiring.parts.hub.close)
     server.run(sockets=[listening])
 
 
@@ -97,9 +100,22 @@ def server_config(app: Starlette) -> uvicorn.Config:
 class _Server(uvicorn.Server):
     """uvicorn that says when it is ready and leaves with status 0 when asked to stop."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None], on_stopping: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_ready = on_ready
+        self._on_stopping = on_stopping
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Whoever has got through to this process is answered, whoever has not is refused and asks another one."""
+        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+        for listening in sockets or ():
+            keep_out(listening)
+        await asyncio.sleep(QUEUE_SECONDS)
+        for server in self.servers:
+            server.close()
+        self._on_stopping()
+        await asyncio.sleep(DRAIN_SECONDS)  # a connection that is open may have its call under way
+        await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

@@ -228,7 +228,7 @@ class Application:
             while True:
                 sent = await self._in_lane(endpoint, request, body, request_id)
                 left = deadline - time.monotonic()
-                if sent.answer is None or sent.answer.data.commands or left <= 0:
+                if sent.answer is None or sent.answer.data.commands or left <= 0 or self.parts.hub.is_closing:
                     return sent
                 await pause(event, left)
                 if await request.is_disconnected():

@@ -18,6 +18,7 @@ class Hub:
         self._waiters: dict[str, set[asyncio.Event]] = {}
         self._streams: Counter[str] = Counter()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.is_closing = False
 
     def attach(self) -> None:
         """Remember the loop that wake-ups from other threads go to."""
@@ -46,6 +47,11 @@ class Hub:
         """Wake-ups may have been lost: everybody looks again."""
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wake_everybody)
+
+    def close(self) -> None:
+        """The server stops: whoever waits is answered now with what there is, and asks another one."""
+        self.is_closing = True
+        self._wake_everybody()
 
     def _wake_everybody(self) -> None:
         for agent_id in list(self._waiters):
