@@ -42,6 +42,7 @@ class Repeat:
     client_id: ClientId
     agent_id: AgentId
     revision: int
+    until: datetime | None = None  # of a poll: from here on time alone may change it
     steady: Steady | None = None
     answer: HeartbeatAnswer | None = None
     reporter: Reporter | None = None  # of a price report: it is judged anew each time
@@ -87,24 +88,37 @@ class ShortWay:
     ) -> tuple[bytes, HeartbeatAnswer | None] | None:
         """The body to send, and the heartbeat's answer in it; None when the call has to go the ordinary way, as it does
         when the client is not ``is_fresh``: its own sign of life is due to be stored."""
-        key = _key(request)
-        known = self._known.get(key)
-        if known is None or any(name in request.headers for name in SPECIAL) or known.words != words_of(body):
+        known, now = self._found(request, body, is_fresh), self._clock.now()
+        if known is None:
             return None
-        if not is_fresh(known.repeat.client_id):
-            return None
-        now, steady, answer = self._clock.now(), known.repeat.steady, known.repeat.answer
+        steady, answer = known.repeat.steady, known.repeat.answer
         if steady is None:
             done = await self._polls.done(evolve(known.sign, at=now))
-        elif steady.until is not None and now >= steady.until:
-            return None
         else:
             done = await self._beats.done(evolve(known.sign, at=now, due_at=steady.due_at(now)))
         if not done:
-            self._forget(key)
+            self._forget(_key(request))
             return None
         told = evolve(answer, server_time=now) if answer is not None else None
         return str(stamp(now)).encode().join(known.parts), told
+
+    async def idle(
+        self, request: Request, body: bytes, is_fresh: Callable[[ClientId], bool]
+    ) -> tuple[bytes, Sign] | None:
+        """What a poll that finds nothing is answered, and on what that rests; None as in ``answer``."""
+        known = self._found(request, body, is_fresh)
+        found = await self.answer(request, body, is_fresh) if known is not None else None
+        return (found[0], known.sign) if found is not None and known is not None else None
+
+    def _found(self, request: Request, body: bytes, is_fresh: Callable[[ClientId], bool]) -> Known | None:
+        known = self._known.get(_key(request))
+        if known is None or any(name in request.headers for name in SPECIAL) or known.words != words_of(body):
+            return None
+        repeat = known.repeat
+        until = repeat.steady.until if repeat.steady is not None else repeat.until
+        if until is not None and self._clock.now() >= until:
+            return None
+        return known if is_fresh(repeat.client_id) else None
 
     async def recorded(
         self, request: Request, sheet_of: Callable[[], PriceSheet], is_fresh: Callable[[ClientId], bool]
@@ -132,15 +146,9 @@ class ShortWay:
             return
         if repeat.reporter is not None:
             words = None  # prices differ each time
-        sign = Sign(
-            token_hash=token_hash,
-            client_id=repeat.client_id,
-            agent_id=repeat.agent_id,
-            revision=repeat.revision,
-            at=NO_TIME,
-            instance_id=steady.instance_id if steady is not None else None,
-            is_agents=steady is not None and steady.is_agents,
-        )
+        sign = sign_of(repeat, token_hash)
+        if steady is not None:
+            sign = evolve(sign, instance_id=steady.instance_id, is_agents=steady.is_agents)
         known = Known(words=words, sign=sign, parts=tuple(shown.split(_NO_TIME_TEXT)), repeat=repeat)
         with self._lock:
             if len(self._known) >= MAX_KNOWN:
@@ -150,6 +158,18 @@ class ShortWay:
     def _forget(self, key: Key) -> None:
         with self._lock:
             self._known.pop(key, None)
+
+
+def sign_of(repeat: Repeat, token_hash: str) -> Sign:
+    """On what it rests that the caller's next call would do nothing new."""
+    return Sign(
+        token_hash=token_hash,
+        client_id=repeat.client_id,
+        agent_id=repeat.agent_id,
+        revision=repeat.revision,
+        at=NO_TIME,
+        until=repeat.until,
+    )
 
 
 def words_of(body: bytes) -> Any:
