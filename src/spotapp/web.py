@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
+from typing import Final
 
 import uvicorn
 from starlette.applications import Starlette
@@ -13,6 +15,9 @@ from spotadapters.http.app import create_app as http_app
 from spotadapters.jobs.scheduler import Scheduler
 from spotapp.settings import Settings
 from spotapp.wiring import Wiring
+
+
+ENOUGH_FILES: Final = 65_536
 
 
 class AddressInUse(Exception):
@@ -58,10 +63,20 @@ def bound_socket(settings: Settings) -> socket.socket:
     return listening
 
 
+def raise_open_files() -> int:
+    """Let the process have as many files and sockets as the system allows it: each waiting agent holds one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = ENOUGH_FILES if hard == resource.RLIM_INFINITY else hard
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
+
+
 def run(
     wiring: Wiring, listening: socket.socket, on_ready: Callable[[], None], scheduler: Scheduler | None = None
 ) -> None:
     """Serve until SIGINT or SIGTERM, then finish what is being answered."""
+    raise_open_files()
     config = uvicorn.Config(
         create_app(wiring, scheduler),
         loop="uvloop",

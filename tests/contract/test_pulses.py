@@ -241,3 +241,38 @@ def test_an_idle_poll_stays_idle_until_a_command_is_queued(ward: Ward) -> None:
     assert ward.pulses.idle([poll, evolve(poll, revision=handed.idle_at - 1)]) == {0}
     ward.world.switch(ward.agent_id)
     assert ward.pulses.idle([poll]) == frozenset()
+
+
+def test_one_question_for_many_polls_names_those_that_may_find_something(ward: Ward) -> None:
+    poll = ward.sign(ward.steady())
+    signs = [
+        poll,
+        evolve(poll, revision=poll.revision - 1),  # the agent has moved on
+        evolve(poll, agent_id="nobody"),
+        evolve(poll, token_hash="another"),
+        evolve(poll, client_id="another"),  # S1: a token speaks for its own client
+        evolve(poll, until=ward.clock.now()),  # JB-5: time alone may give it something
+        evolve(poll, until=ward.clock.now() + timedelta(seconds=1)),
+    ]
+    assert ward.pulses.changed(signs, ward.clock.now()) == {1, 2, 3, 4, 5}
+    assert ward.pulses.changed([poll] * 3_000, ward.clock.now()) == frozenset()
+    assert ward.pulses.changed([], ward.clock.now()) == frozenset()
+    ward.world.switch(ward.agent_id)
+    assert ward.pulses.changed([poll, poll], ward.clock.now()) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("statement", "still_idle"),
+    [
+        ("update tokens set expires_at = '2020-01-01' where client_id is not null", False),
+        ("update clients set status = 'deleted'", False),
+        ("update agents set life = 'retiring'", False),
+        ("update clients set status = 'suspended'", True),  # Z26: it may ask on
+        ("update tokens set expires_at = '2100-01-01' where client_id is not null", True),
+    ],
+)
+def test_z4_z25_who_no_longer_may_wait_is_named(ward: Ward, statement: str, still_idle: bool) -> None:
+    poll = ward.sign(ward.steady())
+    with psycopg.connect(ward.url) as connection:
+        connection.execute(statement)  # type: ignore[call-overload]
+    assert (ward.pulses.changed([poll], ward.clock.now()) == frozenset()) is still_idle

@@ -4,11 +4,9 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from typing import Any
 
 import pytest
-from attrs import evolve
 
 from spotadapters.http import waiting
 from spotadapters.http.waiting import MAX_STREAMS, MAX_WAIT_SECONDS, Hub
@@ -415,6 +413,18 @@ def test_a_waiter_that_has_gone_is_handed_nothing_so_nothing_is_leased_to_nobody
 
     asyncio.run(main())
     assert states(frame, agent) == [CommandState.PENDING]
+    assert frame.hub.waiting == 0
+
+
+def test_a_waiter_that_hangs_up_is_gone_at_once(frame: Frame, agent: tuple[str, str, str]) -> None:
+    async def main() -> float:
+        poll = Exchange(frame.app, "GET", f"/api/agents/{agent[2]}/pending-commands?wait=20", agent[1]).body()
+        await waits(frame)
+        begun = time.monotonic()
+        await poll.hang_up().ended()
+        return time.monotonic() - begun
+
+    assert asyncio.run(main()) < 1
     assert frame.hub.waiting == 0
 
 
