@@ -276,3 +276,13 @@ def test_z4_z25_who_no_longer_may_wait_is_named(ward: Ward, statement: str, stil
     with psycopg.connect(ward.url) as connection:
         connection.execute(statement)  # type: ignore[call-overload]
     assert (ward.pulses.changed([poll], ward.clock.now()) == frozenset()) is still_idle
+
+
+def test_z34_a_decision_that_orders_nothing_ends_no_short_way(ward: Ward) -> None:
+    steady, before = ward.steady(), ward.aggregate().agent
+    ward.clock.advance(30)
+    ward.world.plane.decisions.decide(ward.world.agent_caller, ward.agent_id)
+    after = ward.aggregate().agent
+    assert (after.revision, after.last_decision_at) == (before.revision, ward.clock.now())
+    assert ward.pulses.note([ward.sign(steady)]) == {0}
+    assert ward.aggregate().agent.last_decision_at == after.last_decision_at
