@@ -139,7 +139,7 @@ def main() -> int:
         ("--agents", {"type": int, "default": 5_000}),
         ("--commands", {"type": int, "default": 300}),
         ("--per-second", {"type": float, "default": 20.0}),
-        ("--idle-seconds", {"type": float, "default": 28.0}),
+        ("--idle-seconds", {"type": float, "default": 12.0}),
         quick={"agents": 500, "commands": 60, "idle_seconds": 5.0},
     )
     allow_sockets(options.agents)

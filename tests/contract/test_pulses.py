@@ -8,10 +8,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from attrs import evolve, frozen
+from attrs import asdict, evolve, frozen
+from psycopg.types.json import Jsonb
 
 from spotadapters.postgres.pool import Connections
-from spotadapters.postgres.pulses import Pulses, Sign
+from spotadapters.postgres.pulses import IDLE, NOTE, Pulses, Sign
 from spotadapters.postgres.storage import PostgresStorage
 from spotcore.aggregate import Aggregate
 from spotcore.dispatch import Dialect
@@ -286,3 +287,36 @@ def test_z34_a_decision_that_orders_nothing_ends_no_short_way(ward: Ward) -> Non
     assert (after.revision, after.last_decision_at) == (before.revision, ward.clock.now())
     assert ward.pulses.note([ward.sign(steady)]) == {0}
     assert ward.aggregate().agent.last_decision_at == after.last_decision_at
+
+
+def test_a_group_of_one_is_found_by_its_keys_however_many_agents_there_are(ward: Ward) -> None:
+    poll = ward.sign(ward.steady())
+    with psycopg.connect(ward.url, autocommit=True) as connection:
+        connection.execute(
+            "insert into agents select (jsonb_populate_record(a, jsonb_build_object("
+            "'agent_id', 'other-' || n, 'logical_agent_id', 'other-' || n, 'primary_id', null))).*"
+            " from agents a, generate_series(1, 5000) n"
+        )
+        connection.execute("analyze agents")
+        row = {
+            "place": 0,
+            "at": poll.at.isoformat(),
+            "due_at": None,
+            **asdict(poll, filter=lambda one, _: one.name in SENT),
+        }
+        before = _read(connection)
+        for statement in (IDLE, NOTE) * 3:
+            assert connection.execute(statement, {"doc": Jsonb([row])}).fetchall() == [(0,)]
+        assert _read(connection) == before
+
+
+SENT = {"token_hash", "client_id", "agent_id", "revision", "instance_id", "is_agents"}
+
+
+def _read(connection: psycopg.Connection[Any]) -> int:
+    """Rows of agents that scans of the whole table have read."""
+    connection.execute("select pg_stat_force_next_flush()")
+    with connection.transaction():
+        connection.execute("select pg_stat_clear_snapshot()")
+        row = connection.execute("select seq_tup_read from pg_stat_user_tables where relname = 'agents'").fetchone()
+    return int(row[0]) if row else 0

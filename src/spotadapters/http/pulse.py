@@ -28,6 +28,7 @@ MAX_KNOWN: Final = 50_000  # callers, about 3 KB each
 MAX_BODY: Final = 16_384
 UNREAD: Final = frozenset({"health_metrics", "timestamp"})  # members of a heartbeat that no rule reads
 SPECIAL: Final = ("x-response-shape", "cookie")  # a call that sends one of these goes the ordinary way
+RENEWAL_SECONDS: Final = 0.04  # a long poll is held back anyway
 NO_TIME: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)  # stands where the server's time belongs
 _NO_TIME_TEXT: Final = str(stamp(NO_TIME)).encode()
 
@@ -75,12 +76,14 @@ class ShortWay:
         self._lock = Lock()
         self._beats: Groups[Sign] = Groups(pulses.note, "pulses")
         self._polls: Groups[Sign] = Groups(pulses.idle, "idle-polls")
+        self._renewals: Groups[Sign] = Groups(pulses.idle, "renewed-polls", linger_seconds=RENEWAL_SECONDS)
         self._reports: Groups[JudgedReport] = Groups(pulses.record, "price-reports")
 
     def close(self) -> None:
         """Carry out what waits."""
         self._beats.close()
         self._polls.close()
+        self._renewals.close()
         self._reports.close()
 
     async def answer(
@@ -93,11 +96,10 @@ class ShortWay:
             return None
         steady, answer = known.repeat.steady, known.repeat.answer
         if steady is None:
-            done = await self._polls.done(evolve(known.sign, at=now))
+            is_done = await self._done(self._polls, evolve(known.sign, at=now), request)
         else:
-            done = await self._beats.done(evolve(known.sign, at=now, due_at=steady.due_at(now)))
-        if not done:
-            self._forget(_key(request))
+            is_done = await self._done(self._beats, evolve(known.sign, at=now, due_at=steady.due_at(now)), request)
+        if not is_done:
             return None
         told = evolve(answer, server_time=now) if answer is not None else None
         return str(stamp(now)).encode().join(known.parts), told
@@ -105,10 +107,17 @@ class ShortWay:
     async def idle(
         self, request: Request, body: bytes, is_fresh: Callable[[ClientId], bool]
     ) -> tuple[bytes, Sign] | None:
-        """What a poll that finds nothing is answered, and on what that rests; None as in ``answer``."""
-        known = self._found(request, body, is_fresh)
-        found = await self.answer(request, body, is_fresh) if known is not None else None
-        return (found[0], known.sign) if found is not None and known is not None else None
+        """What a long poll that finds nothing is answered, and on what that rests; None as in ``answer``."""
+        known, now = self._found(request, body, is_fresh), self._clock.now()
+        if known is None or not await self._done(self._renewals, evolve(known.sign, at=now), request):
+            return None
+        return str(stamp(now)).encode().join(known.parts), known.sign
+
+    async def _done(self, group: Groups[Sign], sign: Sign, request: Request) -> bool:
+        is_done = await group.done(sign)
+        if not is_done:
+            self._forget(_key(request))
+        return is_done
 
     def _found(self, request: Request, body: bytes, is_fresh: Callable[[ClientId], bool]) -> Known | None:
         known = self._known.get(_key(request))
