@@ -6,6 +6,7 @@ so the order's own transaction is in it. The fleet is written into the database 
 """
 
 import asyncio
+import gc
 import random
 import sys
 import time
@@ -103,6 +104,7 @@ async def deliveries(port: int, crowd: Crowd, number: int, per_second: float, se
 
 async def measured(running: Running, members: list[Member], options: Any) -> dict[str, Any]:
     """Figures of both crowds."""
+    gc.disable()  # a pause of the callers' process would be counted as the server's
     port, url = running.http.port, running.database_url
     few = Crowd(port, members[:FEW])
     await few.gather()

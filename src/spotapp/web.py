@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import resource
 import signal
 import socket
@@ -16,8 +17,8 @@ from spotadapters.jobs.scheduler import Scheduler
 from spotapp.settings import Settings
 from spotapp.wiring import Wiring
 
-
 ENOUGH_FILES: Final = 65_536
+COLLECT_AFTER: Final = (20_000, 20, 100)  # objects, and collections of the generation before
 
 
 class AddressInUse(Exception):
@@ -72,6 +73,14 @@ def raise_open_files() -> int:
     return wanted
 
 
+def collect_seldom() -> None:
+    """What is there at the start stays; and a full collection walks over everything thousands of waiting agents hold,
+    which takes 0.1 s and more, so that it must not come with every few hundred requests."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
+
+
 def run(
     wiring: Wiring, listening: socket.socket, on_ready: Callable[[], None], scheduler: Scheduler | None = None
 ) -> None:
@@ -102,6 +111,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            collect_seldom()
             self._on_ready()
 
     @contextlib.contextmanager
