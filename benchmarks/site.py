@@ -54,18 +54,68 @@ def free_port() -> int:
         return port
 
 
+@define
+class Running:
+    """A server as ``spotcore up`` starts it, with its database below it."""
+
+    http: Http  # speaks as the operator
+    pid: int
+    folder: Path
+    start_seconds: float
+
+    @property
+    def database_url(self) -> str:
+        """Of the embedded database, as its owner."""
+        password = (self.folder / "postgres" / "password").read_text().strip()
+        port = (self.folder / "postgres" / "cluster" / "postmaster.pid").read_text().splitlines()[3]
+        return f"postgresql://spotcore:{password}@127.0.0.1:{port}/spotcore"
+
+    def cpu(self) -> dict[str, float]:
+        """CPU seconds so far: the server's own, the database's."""
+        used = {"server": 0.0, "database": 0.0}
+        for pid in _family(self.pid):
+            with contextlib.suppress(OSError):
+                name, _, rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+                ticks = sum(int(word) for word in rest.split()[11:15])  # its own and those of children that ended
+                used["database" if "(postgres" in name else "server"] += ticks / os.sysconf("SC_CLK_TCK")
+        return used
+
+    def memory_mb(self) -> float:
+        """Of the server's process alone, what it shares counted by share (PSS)."""
+        for line in Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) / 1024
+        raise LookupError("no Pss in smaps_rollup")
+
+    def client(self, name: str) -> tuple[str, str]:
+        """A new client's id and token."""
+        client = self.http.call("POST", "/api/admin/clients/create", {"name": name})[1]["data"]["client"]
+        return client["id"], client["token"]
+
+
+def _family(pid: int) -> list[int]:
+    found = [pid]
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            for child in (task / "children").read_text().split():
+                found += _family(int(child))
+    return found
+
+
 @contextmanager
-def running_server() -> Iterator[tuple[Http, float]]:
-    """An admin connection to a fresh server, and the seconds from start to the first healthy answer."""
+def running_server() -> Iterator[Running]:
+    """A fresh server."""
     port, token = free_port(), secrets.token_hex(16)
     with tempfile.TemporaryDirectory(prefix="spotcore-bench-", ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o755)
-        command = [sys.executable, "-m", "spotapp.cli", "up", "--port", str(port), "--data-dir", f"{name}/data"]
+        folder = Path(name) / "data"
+        command = [sys.executable, "-m", "spotapp.cli", "up", "--port", str(port), "--data-dir", str(folder)]
         environment = {**os.environ, "SPOTCORE_ADMIN_TOKEN": token, "SPOTCORE_LOG_LEVEL": "error"}
         begin = time.monotonic()
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            yield Http(port, token), _wait_healthy(port, begin)
+            wait_until(port, "/health")
+            yield Running(Http(port, token), process.pid, folder, time.monotonic() - begin)
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(30)
@@ -80,8 +130,3 @@ def wait_until(port: int, path: str) -> None:
                 return
         time.sleep(0.05)
     raise TimeoutError(f"nothing answers at {port}{path}")
-
-
-def _wait_healthy(port: int, begin: float) -> float:
-    wait_until(port, "/health")
-    return time.monotonic() - begin

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import gc
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -23,6 +24,8 @@ KEEP_ALIVE_SECONDS: Final = 75
 that is closed just as an agent reuses it is a failed call, and one failed heartbeat silences a v5 for good (T03)."""
 QUEUE_SECONDS: Final = 0.2  # a handshake takes a round trip
 DRAIN_SECONDS: Final = 0.5
+ENOUGH_FILES: Final = 65_536
+COLLECT_AFTER: Final = (20_000, 20, 100)  # objects, and collections of the generation before
 
 
 class AddressInUse(Exception):
@@ -73,10 +76,28 @@ def way_out(failure: Exception) -> str:
     return "use another --host or another --port"
 
 
+def raise_open_files() -> int:
+    """Let the process have as many files and sockets as the system allows it: each waiting agent holds one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = ENOUGH_FILES if hard == resource.RLIM_INFINITY else hard
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
+
+
+def collect_seldom() -> None:
+    """What is there at the start stays; and a full collection walks over everything thousands of waiting agents hold,
+    which takes 0.1 s and more, so that it must not come with every few hundred requests."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
+
+
 def run(
     wiring: Wiring, listening: socket.socket, on_ready: Callable[[], None], scheduler: Scheduler | None = None
 ) -> None:
     """Serve until SIGINT or SIGTERM, then finish what is being answered."""
+    raise_open_files()
     server = _Server(server_config(create_app(wiring, scheduler)), on_ready, wiring.parts.hub.close)
     server.run(sockets=[listening])
 
@@ -119,8 +140,8 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        gc.freeze()  # what a process has loaded stays: no collection in the middle of a storm goes through it
         if self.started:
+            collect_seldom()
             self._on_ready()
 
     @contextlib.contextmanager

@@ -123,11 +123,11 @@ def open_wiring(
     an ``engine`` the built-in rules decide (Z35)."""
     clock = clock or SystemClock()
     identity = SecureIdentity(seal_key(settings))
-    hub = Hub()
     lanes = Lanes(ordinary=settings.threads, pulse=PULSE_THREADS, urgent=settings.urgent_threads)
     size = settings.threads + PULSE_THREADS + JOB_CONNECTIONS  # a thread never waits for a connection
     with Connections(database_url, size=size, reserve=settings.urgent_threads + 1) as connections:
-        live = LiveHub()
+        pulses = Pulses(connections)
+        hub, live = Hub(lambda signs: pulses.changed(signs, clock.now())), LiveHub()
         relay = LiveRelay(LiveFeed(connections, clock), live, clock)
         storage = PostgresStorage(connections, clock, relay.wake)
         blobs = FileBlobs(settings.data_dir / "models")
@@ -147,11 +147,11 @@ def open_wiring(
         )
 
         def look_again() -> None:
-            hub.wake_all()
+            hub.doubt()
             relay.wake()
 
         book, channels = JobBook(connections, clock), Channels(connections, clock, identity)
-        courier, short_way = Courier(channels), ShortWay(Pulses(connections), clock)
+        courier, short_way = Courier(channels), ShortWay(pulses, clock)
         storm = Storm(plane.emergencies, storage, clock, groups=settings.urgent_threads)
         work = Collaborators(
             plane=background,

@@ -159,8 +159,14 @@ def standing(instance: Instance) -> bool:
 
 
 def differs_in_signs_alone(before: Aggregate, after: Aggregate) -> bool:
-    """True when two states of an agent differ in nothing but the moments of the last signs of life."""
-    noted = evolve(before.agent, last_heartbeat_at=after.agent.last_heartbeat_at, due_at=after.agent.due_at)
+    """True when two states of an agent differ in nothing but moments: of the last signs of life, and of the last
+    decision, which every agent gets every 300 s (Z34) and nothing but the next one depends on."""
+    noted = evolve(
+        before.agent,
+        last_heartbeat_at=after.agent.last_heartbeat_at,
+        last_decision_at=after.agent.last_decision_at,
+        due_at=after.agent.due_at,
+    )
     return (
         noted == after.agent
         and all(getattr(before, name) == getattr(after, name) for name in _SIGNLESS)

@@ -181,6 +181,17 @@ def hand_out(change: Change, dialect: Dialect) -> tuple[Command, ...]:
     return handed
 
 
+def quiet_until(change: Change) -> datetime | None:
+    """When time alone may give the agent a command that it does not get now; None when only a change can."""
+    ends = []
+    for command in change.aggregate.open_commands:
+        ends.append(command.expires_at if command.state is CommandState.PENDING else command.leased_until)
+        target = change.aggregate.instances.get(command.target_instance_id) if command.target_instance_id else None
+        if command.kind is CommandKind.TERMINATE and target is not None and target.notice_protects(change.now):
+            ends.append(target.protected_until)
+    return min((end for end in ends if end is not None), default=None)
+
+
 def _classic(change: Change, due: list[Command]) -> list[Command]:
     """At most one switch, and none while one is executing (T08, T11)."""
     if change.agent.life is not Life.LIVE:

@@ -134,9 +134,14 @@ class Instance:
         """True once nothing can change it any more (GR-4)."""
         return self.status in TERMINAL
 
+    @property
+    def protected_until(self) -> datetime | None:
+        """Until when AWS's own kill is ahead or just over."""
+        return self.notice_deadline + NOTICE_GRACE if self.notice_deadline is not None else None
+
     def notice_protects(self, now: datetime) -> bool:
         """True while AWS's own kill is ahead or just over: then the server never ends it itself (Z19)."""
-        return self.notice_deadline is not None and now < self.notice_deadline + NOTICE_GRACE
+        return self.protected_until is not None and now < self.protected_until
 
     def with_mode(self, mode: Mode) -> "Instance":
         """The same machine with its mode known, and with it the pool (AG-3)."""

@@ -8,10 +8,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from attrs import evolve, frozen
+from attrs import asdict, evolve, frozen
+from psycopg.types.json import Jsonb
 
 from spotadapters.postgres.pool import Connections
-from spotadapters.postgres.pulses import Pulses, Sign
+from spotadapters.postgres.pulses import IDLE, NOTE, Pulses, Sign
 from spotadapters.postgres.storage import PostgresStorage
 from spotcore.aggregate import Aggregate
 from spotcore.dispatch import Dialect
@@ -241,3 +242,81 @@ def test_an_idle_poll_stays_idle_until_a_command_is_queued(ward: Ward) -> None:
     assert ward.pulses.idle([poll, evolve(poll, revision=handed.idle_at - 1)]) == {0}
     ward.world.switch(ward.agent_id, None)
     assert ward.pulses.idle([poll]) == frozenset()
+
+
+def test_one_question_for_many_polls_names_those_that_may_find_something(ward: Ward) -> None:
+    poll = ward.sign(ward.steady())
+    signs = [
+        poll,
+        evolve(poll, revision=poll.revision - 1),  # the agent has moved on
+        evolve(poll, agent_id="nobody"),
+        evolve(poll, token_hash="another"),
+        evolve(poll, client_id="another"),  # S1: a token speaks for its own client
+        evolve(poll, until=ward.clock.now()),  # JB-5: time alone may give it something
+        evolve(poll, until=ward.clock.now() + timedelta(seconds=1)),
+    ]
+    assert ward.pulses.changed(signs, ward.clock.now()) == {1, 2, 3, 4, 5}
+    assert ward.pulses.changed([poll] * 3_000, ward.clock.now()) == frozenset()
+    assert ward.pulses.changed([], ward.clock.now()) == frozenset()
+    ward.world.switch(ward.agent_id)
+    assert ward.pulses.changed([poll, poll], ward.clock.now()) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("statement", "still_idle"),
+    [
+        ("update tokens set expires_at = '2020-01-01' where client_id is not null", False),
+        ("update clients set status = 'deleted'", False),
+        ("update agents set life = 'retiring'", False),
+        ("update clients set status = 'suspended'", True),  # Z26: it may ask on
+        ("update tokens set expires_at = '2100-01-01' where client_id is not null", True),
+    ],
+)
+def test_z4_z25_who_no_longer_may_wait_is_named(ward: Ward, statement: str, still_idle: bool) -> None:
+    poll = ward.sign(ward.steady())
+    with psycopg.connect(ward.url) as connection:
+        connection.execute(statement)  # type: ignore[call-overload]
+    assert (ward.pulses.changed([poll], ward.clock.now()) == frozenset()) is still_idle
+
+
+def test_z34_a_decision_that_orders_nothing_ends_no_short_way(ward: Ward) -> None:
+    steady, before = ward.steady(), ward.aggregate().agent
+    ward.clock.advance(30)
+    ward.world.plane.decisions.decide(ward.world.agent_caller, ward.agent_id)
+    after = ward.aggregate().agent
+    assert (after.revision, after.last_decision_at) == (before.revision, ward.clock.now())
+    assert ward.pulses.note([ward.sign(steady)]) == {0}
+    assert ward.aggregate().agent.last_decision_at == after.last_decision_at
+
+
+def test_a_group_of_one_is_found_by_its_keys_however_many_agents_there_are(ward: Ward) -> None:
+    poll = ward.sign(ward.steady())
+    with psycopg.connect(ward.url, autocommit=True) as connection:
+        connection.execute(
+            "insert into agents select (jsonb_populate_record(a, jsonb_build_object("
+            "'agent_id', 'other-' || n, 'logical_agent_id', 'other-' || n, 'primary_id', null))).*"
+            " from agents a, generate_series(1, 5000) n"
+        )
+        connection.execute("analyze agents")
+        row = {
+            "place": 0,
+            "at": poll.at.isoformat(),
+            "due_at": None,
+            **asdict(poll, filter=lambda one, _: one.name in SENT),
+        }
+        before = _read(connection)
+        for statement in (IDLE, NOTE) * 3:
+            assert connection.execute(statement, {"doc": Jsonb([row])}).fetchall() == [(0,)]
+        assert _read(connection) == before
+
+
+SENT = {"token_hash", "client_id", "agent_id", "revision", "instance_id", "is_agents"}
+
+
+def _read(connection: psycopg.Connection[Any]) -> int:
+    """Rows of agents that scans of the whole table have read."""
+    connection.execute("select pg_stat_force_next_flush()")
+    with connection.transaction():
+        connection.execute("select pg_stat_clear_snapshot()")
+        row = connection.execute("select seq_tup_read from pg_stat_user_tables where relname = 'agents'").fetchone()
+    return int(row[0]) if row else 0

@@ -152,10 +152,12 @@ def a_site(database_url: str, library: Library | None = None, *, is_new: bool = 
         plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity, library=library)
         if is_new:
             _admit_admin(storage, identity, clock)
-        short_way = ShortWay(Pulses(connections), clock)
+        pulses = Pulses(connections)
+        short_way = ShortWay(pulses, clock)
         storm = Storm(plane.emergencies, storage, clock, groups=2)
         counted = MemoryStorage()
-        lanes, hub = Lanes(ordinary=4, pulse=2, urgent=4), Hub()
+        lanes = Lanes(ordinary=4, pulse=2, urgent=4)
+        hub = Hub(lambda signs: pulses.changed(signs, clock.now()))
         parts = Parts(
             plane=plane,
             transactions=storage.transactions,

@@ -1,5 +1,6 @@
 """From a request to an answer: body, token, handler, shape. One thread hop per request."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -21,7 +22,7 @@ from spotadapters.http.limits import NEVER, Limits
 from spotadapters.http.live import LiveHub, Watcher
 from spotadapters.http.live_stream import Opened
 from spotadapters.http.outage import Outage, Remembered
-from spotadapters.http.pulse import ShortWay
+from spotadapters.http.pulse import Repeat, ShortWay, sign_of
 from spotadapters.http.refused import RefusedCredentials
 from spotadapters.http.replay import REPLAY_HEADER, RefusedAgain, replayed
 from spotadapters.http.routes.agents import degraded_heartbeat
@@ -32,7 +33,8 @@ from spotadapters.http.routing import MAX_ID, Call, Endpoint, Server, dialect_of
 from spotadapters.http.sessions import COOKIE, Door, Sessions, check_origin
 from spotadapters.http.storm import Arrival, Storm
 from spotadapters.http.uploads import Receiver, receive
-from spotadapters.http.waiting import MAX_WAIT_SECONDS, Hub, pause
+from spotadapters.http.waiting import MAX_WAIT_SECONDS, Hub, Waiter
+from spotadapters.postgres.pulses import Sign
 from spotadapters.system.tenancy import EVERYBODY, NOBODY, acting_for
 from spotadapters.system.tracing import marks, working_on
 from spotadapters.wire.parsing import cleaned, decode
@@ -58,7 +60,6 @@ NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 T = TypeVar("T")
-Look = Callable[[], HandedOut]
 
 
 @frozen(kw_only=True)
@@ -79,6 +80,17 @@ class Parts:
     dashboard: Path | None = None  # a folder with a built dashboard
     short_way: ShortWay | None = None  # without one every call goes the ordinary way
     storm: Storm | None = None  # without one every notice goes alone
+
+
+@frozen(kw_only=True)
+class Looked:
+    """What a stream's look for commands found; ``sign`` is on what it rests that it found none."""
+
+    handed: HandedOut = HandedOut()
+    sign: Sign | None = None
+
+
+Look = Callable[[], Looked]
 
 
 @frozen(kw_only=True)
@@ -220,21 +232,55 @@ class Application:
         return self._response(sent, request_id)
 
     async def _waited(self, endpoint: Endpoint, request: Request, body: bytes, request_id: str, seconds: float) -> Sent:
-        """Long poll (Z18): an empty reply is held back until a command is queued or the time is over."""
-        agent_id = str(request.path_params.get("agent_id", ""))
+        """Long poll (Z18): an empty reply is held back until a command is queued or the time is over. Whoever hangs up
+        meanwhile is handed none: it would reach nobody, and stay leased (Z13)."""
         deadline = time.monotonic() + seconds
-        event = self.parts.hub.register(agent_id)
+        waiter = self.parts.hub.register(str(request.path_params.get("agent_id", "")))
+        goes: asyncio.Task[None] | None = None
         try:
+            sent = await self._idle(request, body, waiter)
             while True:
-                sent = await self._in_lane(endpoint, request, body, request_id)
+                if sent is None:
+                    begun = time.monotonic()
+                    sent = await self._in_lane(endpoint, request, body, request_id)
+                    if sent.answer is None or sent.answer.data.commands:
+                        return sent
+                    waiter.trust(self._sign(request, sent.answer.repeat), begun)
                 left = deadline - time.monotonic()
-                if sent.answer is None or sent.answer.data.commands or left <= 0 or self.parts.hub.is_closing:
+                if left <= 0 or self.parts.hub.is_closing:
                     return sent
-                await pause(event, left)
-                if await request.is_disconnected():
-                    return sent  # a command handed out now would reach nobody, and stay leased (Z13)
+                goes = goes or asyncio.create_task(_goes(request, waiter))
+                if not await waiter.rest(left) and not self._is_over(waiter.sign):
+                    return sent
+                if waiter.is_gone or await request.is_disconnected():
+                    return sent
+                sent = None
         finally:
-            self.parts.hub.forget(agent_id, event)
+            if goes is not None:
+                goes.cancel()
+            self.parts.hub.forget(waiter)
+
+    async def _idle(self, request: Request, body: bytes, waiter: Waiter) -> Sent | None:
+        """The empty reply by the short way; None when the ordinary one has to look."""
+        short, begun = self.parts.short_way, time.monotonic()
+        if short is None or self._outage.is_on:
+            return None
+        await self.parts.lanes.calm()
+        found = await short.idle(request, body, self._is_touched)
+        if found is None:
+            return None
+        waiter.trust(found[1], begun)
+        return Sent(body=found[0], status=200, headers={})
+
+    def _is_over(self, sign: Sign | None) -> bool:
+        return sign is not None and sign.until is not None and self.parts.clock.now() >= sign.until
+
+    def _sign(self, request: Request, repeat: Repeat | None) -> Sign | None:
+        """On what it rests that a poll finds nothing; None for who is no client with a token."""
+        header = request.headers.get("authorization")
+        if header is None or repeat is None:
+            return None
+        return sign_of(repeat, self.parts.identity.hash_token(bearer(header, None)))
 
     def answered(self, endpoint: Endpoint, request: Request, body: bytes, request_id: str) -> Sent:
         """Authenticate, handle, render; heartbeats also while we are in trouble. Nothing escapes."""
@@ -334,10 +380,17 @@ class Application:
         except SpotError as refusal:
             return self._refused(refusal, request, endpoint, request_id)
 
-        def look() -> HandedOut:
+        def look() -> Looked:
             call = self.call(endpoint, request, b"")
             with acting_for(tenant_of(endpoint, call)):
-                return call.plane.commands.fetch(call.agent_caller(), agent_id, dialect)
+                caller = call.agent_caller()
+                handed = call.plane.commands.fetch(caller, agent_id, dialect)
+            if handed.idle_at is None:
+                return Looked(handed=handed)
+            repeat = Repeat(
+                client_id=caller.client_id, agent_id=agent_id, revision=handed.idle_at, until=handed.idle_until
+            )
+            return Looked(handed=handed, sign=self._sign(request, repeat))
 
         return look
 
@@ -479,6 +532,13 @@ def tenant_of(endpoint: Endpoint, call: Call) -> str:
         return NOBODY
     client = call.principal.client
     return client.client_id if client is not None else EVERYBODY
+
+
+async def _goes(request: Request, waiter: Waiter) -> None:
+    """Tell the waiter when its caller hangs up."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    waiter.leave()
 
 
 async def read_body(request: Request) -> bytes:

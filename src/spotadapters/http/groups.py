@@ -21,14 +21,24 @@ Write = Callable[[Sequence[T]], Mapping[int, R]]
 class Groups(Generic[T, R]):
     """A few writers, each on a thread of its own that begins with the first call."""
 
-    def __init__(self, write: Write[T, R], name: str, *, writers: int = 1, largest: int = LARGEST) -> None:
+    def __init__(
+        self,
+        write: Write[T, R],
+        name: str,
+        *,
+        writers: int = 1,
+        largest: int = LARGEST,
+        linger_seconds: float = 0.0,
+    ) -> None:
+        """A group that may linger takes up who comes a little later: fewer statements, for callers in no hurry."""
         self._write = write
         self._name = name
+        self._linger_seconds = linger_seconds
         self._writers = writers
         self._largest = largest
         self._waiting: list[tuple[T, asyncio.Future[R | None]]] = []
         self._change = threading.Condition()
-        self._stopping = False
+        self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
 
     async def done(self, one: T) -> R | None:
@@ -45,8 +55,8 @@ class Groups(Generic[T, R]):
 
     def close(self) -> None:
         """Carry out what waits and end the threads."""
+        self._stop.set()
         with self._change:
-            self._stopping = True
             self._change.notify_all()
         for thread in self._threads:
             thread.join(timeout=5)
@@ -58,7 +68,9 @@ class Groups(Generic[T, R]):
     def _taken(self) -> list[tuple[T, "asyncio.Future[R | None]"]]:
         """The next group as soon as there is one; none when the end has come."""
         with self._change:
-            self._change.wait_for(lambda: self._waiting or self._stopping)
+            self._change.wait_for(lambda: self._waiting or self._stop.is_set())
+        self._stop.wait(self._linger_seconds)
+        with self._change:
             group, self._waiting = self._waiting[: self._largest], self._waiting[self._largest :]
         return group
 

@@ -28,6 +28,7 @@ MAX_KNOWN: Final = 50_000  # callers, about 3 KB each
 MAX_BODY: Final = 16_384
 UNREAD: Final = frozenset({"health_metrics", "timestamp"})  # members of a heartbeat that no rule reads
 SPECIAL: Final = ("x-response-shape", "cookie")  # a call that sends one of these goes the ordinary way
+RENEWAL_SECONDS: Final = 0.04  # a long poll is held back anyway
 NO_TIME: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)  # stands where the server's time belongs
 _NO_TIME_TEXT: Final = str(stamp(NO_TIME)).encode()
 
@@ -43,6 +44,7 @@ class Repeat:
     client_id: ClientId
     agent_id: AgentId
     revision: int
+    until: datetime | None = None  # of a poll: from here on time alone may change it
     steady: Steady | None = None
     answer: HeartbeatAnswer | None = None
     reporter: Reporter | None = None  # of a price report: it is judged anew each time
@@ -75,12 +77,16 @@ class ShortWay:
         self._lock = Lock()
         self._beats: Groups[Sign, bool] = Groups(_by_place(pulses.note), "pulses")
         self._polls: Groups[Sign, bool] = Groups(_by_place(pulses.idle), "idle-polls")
+        self._renewals: Groups[Sign, bool] = Groups(
+            _by_place(pulses.idle), "renewed-polls", linger_seconds=RENEWAL_SECONDS
+        )
         self._reports: Groups[JudgedReport, bool] = Groups(_by_place(pulses.record), "price-reports")
 
     def close(self) -> None:
         """Carry out what waits."""
         self._beats.close()
         self._polls.close()
+        self._renewals.close()
         self._reports.close()
 
     async def answer(
@@ -88,24 +94,43 @@ class ShortWay:
     ) -> tuple[bytes, HeartbeatAnswer | None] | None:
         """The body to send, and the heartbeat's answer in it; None when the call has to go the ordinary way, as it does
         when the client is not ``is_fresh``: its own sign of life is due to be stored."""
-        key = _key(request)
-        known = self._known.get(key)
-        if known is None or any(name in request.headers for name in SPECIAL) or known.words != words_of(body):
+        known, now = self._found(request, body, is_fresh), self._clock.now()
+        if known is None:
             return None
-        if not is_fresh(known.repeat.client_id):
-            return None
-        now, steady, answer = self._clock.now(), known.repeat.steady, known.repeat.answer
+        steady, answer = known.repeat.steady, known.repeat.answer
         if steady is None:
-            done = await self._polls.done(evolve(known.sign, at=now))
-        elif steady.until is not None and now >= steady.until:
-            return None
+            is_done = await self._done(self._polls, evolve(known.sign, at=now), request)
         else:
-            done = await self._beats.done(evolve(known.sign, at=now, due_at=steady.due_at(now)))
-        if not done:
-            self._forget(key)
+            is_done = await self._done(self._beats, evolve(known.sign, at=now, due_at=steady.due_at(now)), request)
+        if not is_done:
             return None
         told = evolve(answer, server_time=now) if answer is not None else None
         return str(stamp(now)).encode().join(known.parts), told
+
+    async def idle(
+        self, request: Request, body: bytes, is_fresh: Callable[[ClientId], bool]
+    ) -> tuple[bytes, Sign] | None:
+        """What a long poll that finds nothing is answered, and on what that rests; None as in ``answer``."""
+        known, now = self._found(request, body, is_fresh), self._clock.now()
+        if known is None or not await self._done(self._renewals, evolve(known.sign, at=now), request):
+            return None
+        return str(stamp(now)).encode().join(known.parts), known.sign
+
+    async def _done(self, group: Groups[Sign, bool], sign: Sign, request: Request) -> bool:
+        is_done = await group.done(sign) is not None
+        if not is_done:
+            self._forget(_key(request))
+        return is_done
+
+    def _found(self, request: Request, body: bytes, is_fresh: Callable[[ClientId], bool]) -> Known | None:
+        known = self._known.get(_key(request))
+        if known is None or any(name in request.headers for name in SPECIAL) or known.words != words_of(body):
+            return None
+        repeat = known.repeat
+        until = repeat.steady.until if repeat.steady is not None else repeat.until
+        if until is not None and self._clock.now() >= until:
+            return None
+        return known if is_fresh(repeat.client_id) else None
 
     async def recorded(
         self, request: Request, sheet_of: Callable[[], PriceSheet], is_fresh: Callable[[ClientId], bool]
@@ -133,15 +158,9 @@ class ShortWay:
             return
         if repeat.reporter is not None:
             words = None  # prices differ each time
-        sign = Sign(
-            token_hash=token_hash,
-            client_id=repeat.client_id,
-            agent_id=repeat.agent_id,
-            revision=repeat.revision,
-            at=NO_TIME,
-            instance_id=steady.instance_id if steady is not None else None,
-            is_agents=steady is not None and steady.is_agents,
-        )
+        sign = sign_of(repeat, token_hash)
+        if steady is not None:
+            sign = evolve(sign, instance_id=steady.instance_id, is_agents=steady.is_agents)
         known = Known(words=words, sign=sign, parts=tuple(shown.split(_NO_TIME_TEXT)), repeat=repeat)
         with self._lock:
             if len(self._known) >= MAX_KNOWN:
@@ -151,6 +170,18 @@ class ShortWay:
     def _forget(self, key: Key) -> None:
         with self._lock:
             self._known.pop(key, None)
+
+
+def sign_of(repeat: Repeat, token_hash: str) -> Sign:
+    """On what it rests that the caller's next call would do nothing new."""
+    return Sign(
+        token_hash=token_hash,
+        client_id=repeat.client_id,
+        agent_id=repeat.agent_id,
+        revision=repeat.revision,
+        at=NO_TIME,
+        until=repeat.until,
+    )
 
 
 def _by_place(write: Callable[[Sequence[T]], frozenset[int]]) -> Write[T, bool]:

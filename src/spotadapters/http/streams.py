@@ -1,5 +1,6 @@
 """Commands as a stream (E103): each frame is a hand-out with the usual lease; a lost frame is covered by it."""
 
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Final
@@ -7,35 +8,36 @@ from typing import Final
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.types import Receive, Scope, Send
 
-from spotadapters.http.application import Look
+from spotadapters.http.application import Look, Looked
 from spotadapters.http.lanes import Lane, Lanes
-from spotadapters.http.waiting import FALLBACK_SECONDS, Hub, pause
+from spotadapters.http.waiting import Hub
 from spotadapters.wire.objects import command_item
 from spotadapters.wire.rendering import encode
 from spotcore.errors import SpotError, Unavailable
-from spotcore.service.commands import HandedOut
 
 HEARTBEAT_SECONDS: Final = 25
 
 
 async def command_frames(look: Look, lanes: Lanes, hub: Hub, agent_id: str) -> AsyncIterator[ServerSentEvent]:
     """Frames as commands become due, until the caller goes away, or its token or agent has ended."""
-    event = hub.register(agent_id)
+    waiter = hub.register(agent_id)
     try:
         while True:
+            begun = time.monotonic()
             try:
-                handed = await lanes.run(look, Lane.ORDINARY)
+                looked = await lanes.run(look, Lane.ORDINARY)
             except Unavailable:
-                handed = HandedOut()  # an outage is no reason to hang up
+                looked = Looked()  # an outage is no reason to hang up
             except SpotError:
                 return
-            for command in handed.commands:
-                item = encode(command_item(command, handed.machines)).decode()
+            for command in looked.handed.commands:
+                item = encode(command_item(command, looked.handed.machines)).decode()
                 yield ServerSentEvent(data=item, event="COMMAND", id=command.command_id)
-            if not handed.commands:
-                await pause(event, FALLBACK_SECONDS)
+            if not looked.handed.commands:
+                waiter.trust(looked.sign, begun)
+                await waiter.rest(None)
     finally:
-        hub.forget(agent_id, event)
+        hub.forget(waiter)
 
 
 class CommandStream(EventSourceResponse):

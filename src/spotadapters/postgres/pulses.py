@@ -9,6 +9,7 @@ from psycopg.types.json import Jsonb
 
 from spotadapters.postgres.errors import translated
 from spotadapters.postgres.pool import Connections
+from spotadapters.postgres.queries import query
 from spotadapters.postgres.report_rows import ondemand_rows, report_facts, spot_rows
 from spotadapters.system.tenancy import EVERYBODY, acting_for
 from spotcore.prices import PriceReport
@@ -44,6 +45,7 @@ class Sign:
     instance_id: str | None = None
     is_agents: bool = False
     due_at: datetime | None = None
+    until: datetime | None = None  # of a poll: from here on time alone may give it something
 
 
 class Pulses:
@@ -59,6 +61,21 @@ class Pulses:
     def idle(self, signs: Sequence[Sign]) -> frozenset[int]:
         """Places of the polls that still find nothing. The others have to be looked at one by one."""
         return self._placed(IDLE, signs)
+
+    def changed(self, signs: Sequence[Sign], now: datetime) -> frozenset[int]:
+        """Places of the polls that may find something now, or are no longer allowed: one statement for thousands."""
+        late = {place for place, sign in enumerate(signs) if sign.until is not None and now >= sign.until}
+        callers = {pair: place for place, pair in enumerate({(sign.token_hash, sign.client_id): 0 for sign in signs})}
+        values = {
+            "token_hashes": [token_hash for token_hash, _ in callers],
+            "client_ids": [client_id for _, client_id in callers],
+            "callers": [callers[sign.token_hash, sign.client_id] for sign in signs],
+            "agent_ids": [sign.agent_id for sign in signs],
+            "revisions": [sign.revision for sign in signs],
+            "now": now,
+        }
+        with translated(), acting_for(EVERYBODY):
+            return frozenset(late.union(row[0] for row in self._connections.rows(query("polls_changed"), values)))
 
     def record(self, judged: Sequence[Judged]) -> frozenset[int]:
         """Store judged price reports; places of those that are stored, their buckets right and committed (DQ-6)."""

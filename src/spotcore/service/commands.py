@@ -1,6 +1,7 @@
 """Agents fetch commands and report results: E40, E41, E55, E56, E69…E73, E75."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Final
 
 from attrs import field, frozen
@@ -36,6 +37,7 @@ class HandedOut:
     commands: tuple[Command, ...] = ()
     machines: Mapping[InstanceId, Instance] = field(factory=dict)
     idle_at: int | None = None  # the agent's revision at which a poll like this one finds nothing and changes nothing
+    idle_until: datetime | None = None  # from here on time alone may change that
 
 
 @frozen(kw_only=True)
@@ -67,8 +69,14 @@ class Commands:
             def rule(change: Change) -> HandedOut:
                 require_not_deleted(change.aggregate)
                 observe(change, (evidence,))
+                revision = (
+                    change.agent.revision
+                )  # whatever changes here moves it on, and ends the idleness it stands for
                 handed = dispatch.hand_out(change, dialect)
-                return HandedOut(commands=handed, machines=dict(change.aggregate.instances))
+                machines = dict(change.aggregate.instances)
+                if handed or change.agent.life is not Life.LIVE or change.client.is_suspended:  # Z26 ends unseen
+                    return HandedOut(commands=handed, machines=machines)
+                return HandedOut(idle_at=revision, idle_until=dispatch.quiet_until(change))
 
             answer = self.kernel.within(uow, caller, agent_id, rule)
         assert isinstance(answer, HandedOut)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from spotadapters.http import streams
+from spotadapters.http import streams, waiting
 from spotadapters.http.waiting import MAX_STREAMS
 from spotcore.ids import ClientId
 from tests.unit.http.asgi import GIVE_UP, Exchange
@@ -177,7 +177,7 @@ def queue_after_rotation(frame: Frame, client: str) -> None:
 def test_a_stream_outlives_an_outage(
     frame: Frame, agent: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "FALLBACK_SECONDS", 0.02)
+    monkeypatch.setattr(waiting, "FALLBACK_SECONDS", 0.02)
 
     async def main() -> dict[str, str]:
         frame.hub.attach()

@@ -43,7 +43,9 @@ def _fetched(call: Call, dialect: Dialect) -> Answer:
     data = CommandList(commands=tuple(command_item(one, handed.machines) for one in handed.commands))
     if handed.idle_at is None:
         return Answer(data=data)
-    repeat = Repeat(client_id=caller.client_id, agent_id=call.agent_id, revision=handed.idle_at)
+    repeat = Repeat(
+        client_id=caller.client_id, agent_id=call.agent_id, revision=handed.idle_at, until=handed.idle_until
+    )
     return Answer(data=data, repeat=repeat, timeless=data)
 
 

@@ -20,6 +20,22 @@ where a.client_id = %(client_id)s and a.agent_id = coalesce(
     (select m.merged_into from agents m where m.client_id = %(client_id)s and m.agent_id = %(agent_id)s),
     %(agent_id)s);
 
+-- Polls that wait, of many clients: each names the client it is about. A suspended client's agents may wait on.
+-- name: polls_changed
+with caller as (
+    select g.place, g.client_id
+    from unnest(%(token_hashes)s::text[], %(client_ids)s::text[]) with ordinality g (token_hash, client_id, place)
+    join tokens t on t.token_hash = g.token_hash and t.client_id = g.client_id
+        and (t.expires_at is null or t.expires_at > %(now)s)
+    join clients c on c.client_id = g.client_id and c.status <> 'deleted'
+)
+select (w.place - 1)::integer
+from unnest(%(callers)s::bigint[], %(agent_ids)s::text[], %(revisions)s::bigint[])
+    with ordinality w (caller, agent_id, revision, place)
+where not exists (
+    select 1 from caller k join agents a on a.client_id = k.client_id
+    where k.place = w.caller + 1 and a.agent_id = w.agent_id and a.revision = w.revision and a.life = 'live');
+
 -- name: agent_exists_elsewhere
 select agent_exists_elsewhere(%(client_id)s, %(agent_id)s);
 
