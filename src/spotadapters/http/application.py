@@ -184,7 +184,7 @@ class Application:
             with self.parts.lanes.emergency():
                 token_hash = self.parts.identity.hash_token(token)
                 answer = await storm.answer(Arrival(token_hash=token_hash, notified=notified))
-        except Unavailable as refusal:
+        except SpotError as refusal:
             return self._refusal(refusal, request_id, endpoint)
         if answer is None:
             return None

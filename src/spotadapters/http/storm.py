@@ -25,6 +25,10 @@ LARGEST: Final = 16
 """Notices in a transaction: more would keep the first one waiting for the last."""
 
 
+Judged = SignalAnswer | SpotError
+"""What came of a notice; a refusal among them is an answer too."""
+
+
 @frozen(kw_only=True)
 class Arrival:
     """A notice, and the token it came with."""
@@ -41,14 +45,13 @@ class Storm:
         self._emergencies = emergencies
         self._credentials = credentials
         self._clock = clock
-        self._groups: Groups[Arrival, SignalAnswer | Unavailable] = Groups(
-            self._judged, "notices", writers=groups, largest=LARGEST
-        )
+        self._groups: Groups[Arrival, Judged] = Groups(self._judged, "notices", writers=groups, largest=LARGEST)
 
     async def answer(self, arrival: Arrival) -> SignalAnswer | None:
-        """What was decided and committed; None when the notice has to go the ordinary way. Raises ``Unavailable``."""
+        """What was decided and committed; None when the notice has to go the ordinary way. Raises ``Unavailable``, and
+        ``NotFound`` for an agent that is being deleted: its notice has been recorded (EM-17)."""
         answer = await self._groups.done(arrival)
-        if isinstance(answer, Unavailable):
+        if isinstance(answer, SpotError):
             raise answer
         return answer
 
@@ -56,8 +59,8 @@ class Storm:
         """Judge what waits and end the threads."""
         self._groups.close()
 
-    def _judged(self, arrivals: Sequence[Arrival]) -> Mapping[int, SignalAnswer | Unavailable]:
-        found: dict[int, SignalAnswer | Unavailable] = {}
+    def _judged(self, arrivals: Sequence[Arrival]) -> Mapping[int, Judged]:
+        found: dict[int, Judged] = {}
         for places in _parted(arrivals):
             try:
                 found |= self._shared(arrivals[places[0]].token_hash, {place: arrivals[place] for place in places})
@@ -69,7 +72,7 @@ class Storm:
                 continue  # one of them breaks a rule: the others shall not suffer from it
         return found
 
-    def _shared(self, token_hash: str, arrivals: Mapping[int, Arrival]) -> Mapping[int, SignalAnswer]:
+    def _shared(self, token_hash: str, arrivals: Mapping[int, Arrival]) -> Mapping[int, Judged]:
         """Answers by place of notices that came with one token, each about another agent."""
         credential = self._credentials.find(token_hash, self._clock.now())
         client = credential.client if credential is not None else None
@@ -78,8 +81,8 @@ class Storm:
         with acting_for(client.client_id):
             caller = Caller(client_id=client.client_id)
             answers = self._emergencies.signals(caller, [one.notified for one in arrivals.values()])
-        judged = {place: answers.get(one.notified.agent_id) for place, one in arrivals.items()}
-        return {place: answer for place, answer in judged.items() if isinstance(answer, SignalAnswer)}
+        known = {place: one.notified.agent_id for place, one in arrivals.items()}
+        return {place: answers[agent_id] for place, agent_id in known.items() if agent_id in answers}
 
 
 def _parted(arrivals: Sequence[Arrival]) -> Iterator[Sequence[int]]:

@@ -157,6 +157,19 @@ def test_z26_of_a_suspended_client_notices_are_judged_and_of_a_deleted_one_refus
     assert (status, answer["code"]) == (401, "INVALID_TOKEN")
 
 
+def test_em_17_the_notice_of_an_agent_that_is_being_deleted_is_404_and_recorded_once(frame: Frame) -> None:
+    _, token = frame.client()
+    gone, stays = guarded(frame, token, 1), guarded(frame, token, 2)
+    assert frame.call("DELETE", f"/api/client/agents/{gone.agent_id}").status_code == 200
+    before = len(frame.storage.memory.tables.events)
+    calls = [(token, row.path(), {"instance_id": row.machine}) for row in (gone, stays)]
+    (refused, judged) = at_once(frame, calls)
+    assert (refused[0], refused[1]["code"]) == (404, "NOT_FOUND")
+    assert (judged[0], judged[1]["new_instance_id"]) == (200, stays.standby)
+    events = [one for one in frame.storage.memory.tables.events[before:] if one.agent_id == gone.agent_id]
+    assert [one.kind.value for one in events] == ["notice_on_standby"]
+
+
 def test_one_notice_that_breaks_a_rule_does_not_keep_the_others_from_being_judged(frame: Frame) -> None:
     client_id, token = frame.client()
     fleet = [guarded(frame, token, number) for number in range(1, 5)]
