@@ -258,7 +258,7 @@ def test_one_question_for_many_polls_names_those_that_may_find_something(ward: W
     assert ward.pulses.changed(signs, ward.clock.now()) == {1, 2, 3, 4, 5}
     assert ward.pulses.changed([poll] * 3_000, ward.clock.now()) == frozenset()
     assert ward.pulses.changed([], ward.clock.now()) == frozenset()
-    ward.world.switch(ward.agent_id)
+    ward.world.switch(ward.agent_id, None)
     assert ward.pulses.changed([poll, poll], ward.clock.now()) == {0, 1}
 
 
