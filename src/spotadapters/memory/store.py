@@ -40,6 +40,7 @@ from spotcore.quality import Filled
 from spotcore.sessions import ENDS_AFTER, Session
 
 MARKET_WINDOW = timedelta(days=7)
+KEPT_ANSWERS = timedelta(hours=24)  # ID-1
 DELETED = ClientStatus.DELETED
 
 
@@ -605,11 +606,11 @@ class MemoryIdempotency:
 
     def claim(self, scope: str, key: str, body_hash: str, now: datetime) -> StoredAnswer | None:
         stored = self._tables.answers.get((scope, key))
-        if stored is None:
-            self._journal.put(
-                self._tables.answers, (scope, key), StoredAnswer(body_hash=body_hash, status=None, body=None)
-            )
-        return stored
+        if stored is not None and stored.claimed_at is not None and stored.claimed_at >= now - KEPT_ANSWERS:
+            return stored
+        fresh = StoredAnswer(body_hash=body_hash, status=None, body=None, claimed_at=now)
+        self._journal.put(self._tables.answers, (scope, key), fresh)
+        return None
 
     def complete(self, scope: str, key: str, status: int, body: bytes) -> None:
         stored = self._tables.answers[scope, key]

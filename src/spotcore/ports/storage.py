@@ -238,6 +238,7 @@ class StoredAnswer:
     body_hash: str
     status: int | None  # None: still running
     body: bytes | None
+    claimed_at: datetime | None = None  # for storage that keeps answers in values like this one
 
 
 class IdempotencyStore(Protocol):

@@ -118,7 +118,7 @@ class Decisions:
         ``PoolMismatch``, ``SwitchBlocked``, in this order."""
 
         def rule(change: Change) -> SwitchOrder:
-            _require_issuable(change.aggregate)
+            _require_automatic(change.aggregate)
             risk = candidates.snapshot(change.aggregate, change.market, change.now).current_risk
             urgent = risk is not None and risk > change.agent.config.risk_threshold
             origin = Origin.URGENT_DECISION if urgent else Origin.DECISION
@@ -127,9 +127,9 @@ class Decisions:
         return self.kernel.run(caller, agent_id, rule, market=True)
 
     def require_issuable(self, caller: Caller, agent_id: AgentId) -> None:
-        """What ``issue`` refuses before it looks at the target. Raises ``NotFound``, ``AgentDisabled``,
-        ``AutoSwitchDisabled``."""
-        _require_issuable(self.kernel.read(caller, agent_id))
+        """Raises what ``issue`` would for the agent alone, whatever is asked for."""
+        with self.kernel.transactions() as uow:
+            _require_automatic(uow.agents.get(caller.client_id, agent_id))
 
     def round(self, limit: int = 200) -> int:
         """Z34: decide for every live agent with a primary whose last decision is 300 s old; how many were decided."""
@@ -176,15 +176,16 @@ class Decisions:
         )
 
 
-def _require_issuable(aggregate: Aggregate) -> None:
+def _origin(change: Change, decision: Decision) -> Origin:
+    risk = decision.snapshot.current_risk
+    urgent = risk is not None and risk > change.agent.config.risk_threshold
+    return Origin.URGENT_DECISION if urgent else Origin.DECISION
+
+
+def _require_automatic(aggregate: Aggregate) -> None:
+    """Raises ``NotFound``, ``AgentDisabled``, ``AutoSwitchDisabled``, in this order."""
     require_live(aggregate)
     if not aggregate.agent.config.enabled:
         raise AgentDisabled("the agent is disabled; enable it first")
     if not aggregate.agent.config.auto_switch_enabled:
         raise AutoSwitchDisabled("auto-switch is off", auto_switch_enabled=False)
-
-
-def _origin(change: Change, decision: Decision) -> Origin:
-    risk = decision.snapshot.current_risk
-    urgent = risk is not None and risk > change.agent.config.risk_threshold
-    return Origin.URGENT_DECISION if urgent else Origin.DECISION
