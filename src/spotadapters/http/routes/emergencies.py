@@ -38,6 +38,7 @@ from spotcore.errors import ValidationFailed
 from spotcore.incidents import Incident, Severity
 from spotcore.models import SessionKind
 from spotcore.replicas import ReplicaState
+from spotcore.service.kernel import require_live
 
 EITHER_SAFE: Final = Access(needs=Needs.EITHER, while_suspended=True)
 
@@ -216,6 +217,7 @@ class EmergencyStatus:
 def emergency_status(call: Call) -> Answer:
     """E57."""
     aggregate = call.plane.agents.kernel.read(call.agent_caller(actor="client"), call.agent_id)
+    require_live(aggregate)
     primary, now = aggregate.primary, call.clock.now()
     open_incident = aggregate.open_failover or (aggregate.incident_of(primary.instance_id) if primary else None)
     incidents = sorted(aggregate.incidents.values(), key=lambda one: one.opened_at, reverse=True)
