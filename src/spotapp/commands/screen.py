@@ -49,16 +49,16 @@ class Screen:
         """True when a program reads along."""
         return self.form == "json"
 
-    def rows(self, data: Any, rows: Iterable[Any], columns: Columns, *, empty: str, title: str | None = None) -> None:
+    def rows(self, data: Any, rows: Iterable[Any], columns: Columns, *, empty: str) -> None:
         """A table of ``rows``; as JSON all of ``data``."""
         if self.is_json:
             self.json(data)
             return
         found = list(rows)
         if not found:
-            click.echo(f"{title}: {empty}" if title else empty)
+            click.echo(empty)
             return
-        table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+        table = Table(box=None, pad_edge=False, header_style="bold")
         for heading in columns:
             table.add_column(heading, overflow="fold")
         for row in found:
