@@ -155,6 +155,26 @@ def test_rows_that_give_up_a_unique_place_are_written_before_those_that_take_it(
     assert [row.incident_id for row in found.open_incidents] == [name_of(start, "n2")]
 
 
+def test_i10_a_machine_that_ended_comes_back_under_a_new_row_in_the_same_write(shared_world: World) -> None:
+    """IN-4: the row that is over gives up the cloud id before the new one takes it."""
+    before = loaded(shared_world)
+    old = owned(
+        a_machine("o", InstanceStatus.ZOMBIE, cloud_id=CloudId(f"i-0{before.agent.agent_id}"), created_at=START), before,
+        instance_id=name_of(before, "old"),
+    )  # fmt: skip
+    known = evolve(before, instances={**before.instances, old.instance_id: old})
+    save(shared_world, before, known)
+    ended = evolve(old, status=InstanceStatus.TERMINATED, terminated_at=START)
+    again_here = evolve(
+        old, instance_id=name_of(before, "new"), status=InstanceStatus.TERMINATING, terminating_since=START
+    )
+    after = evolve(
+        known, instances={again_here.instance_id: again_here, **before.instances, ended.instance_id: ended}
+    )  # fmt: skip
+    save(shared_world, known, after)
+    assert again(shared_world, before).instances == after.instances
+
+
 def test_gr3_a_period_that_is_no_longer_there_cannot_be_closed(stored_world: World) -> None:
     """Zero rows changed means that somebody was faster; it is never a success."""
     before = loaded(stored_world)

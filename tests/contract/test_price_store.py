@@ -106,7 +106,7 @@ def test_the_clients_own_fresh_observation_comes_before_the_bucket_p15(stall: St
     assert (theirs.price, theirs.observed_at) == (D("0.02"), stall.now - timedelta(seconds=60))
 
 
-@pytest.mark.parametrize(("age", "own"), [(599, True), (601, False), (86_400, False)])
+@pytest.mark.parametrize(("age", "own"), [(599, True), (600, True), (600.001, False), (86_400, False)])
 def test_z15_an_own_observation_counts_for_ten_minutes(stall: Stall, age: float, own: bool) -> None:
     at = stall.now
     stall.record(stall.seen("0.03", at), source=PriceSource.MANUAL_REPLICA)
@@ -114,6 +114,21 @@ def test_z15_an_own_observation_counts_for_ten_minutes(stall: Stall, age: float,
     other.record(other.seen("0.02", at))  # the bucket is the primary's
     stall.world.clock.advance(age)
     assert stall.market().spot[stall.pool()].price == D("0.03" if own else "0.02")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_p1_of_two_own_observations_at_one_instant_the_same_one_counts_whatever_came_last(
+    stall: Stall, order: int
+) -> None:
+    """Two agents of a client in one second: the better source, then the smaller submission (DQ-4)."""
+    rows = [
+        (PriceSource.MANUAL_REPLICA, stall.seen("0.02", stall.now, "a")),
+        (PriceSource.PRIMARY, stall.seen("0.04", stall.now, "z")),
+        (PriceSource.PRIMARY, stall.seen("0.03", stall.now, "b")),
+    ]
+    for source, row in rows[::order]:
+        stall.record(row, source=source)
+    assert stall.market().spot[stall.pool()].price == D("0.03")
 
 
 def test_the_quote_of_a_bucket_has_its_sources_confidence(stall: Stall) -> None:

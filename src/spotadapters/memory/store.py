@@ -7,7 +7,7 @@ agents (I10, I13, unique names) are checked here as the database checks them, so
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count
 from typing import Any
@@ -49,6 +49,7 @@ from spotcore.sessions import ENDS_AFTER, Session
 MARKET_WINDOW = timedelta(days=7)
 REMEMBERED = timedelta(hours=24)  # ID-1
 DELETED = ClientStatus.DELETED
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @define
@@ -71,7 +72,7 @@ class Tables:
     event_ids: dict[str, EventKind] = field(factory=dict)
     notifications: dict[tuple[ClientId | None, str], Notification] = field(factory=dict)
     raw: dict[str, tuple[PriceReport, Observation]] = field(factory=dict)
-    own: dict[tuple[ClientId, str], Observation] = field(factory=dict)
+    own: dict[tuple[ClientId, str], tuple[PriceSource, Observation]] = field(factory=dict)
     buckets: dict[str, dict[datetime, Bucket]] = field(factory=dict)
     fills: dict[tuple[str, datetime], Filled] = field(factory=dict)  # by pool and start; the pipeline's alone (GF-6)
     ondemand: dict[tuple[str, str, bool], OndemandObservation] = field(factory=dict)  # the latest of each kind
@@ -246,11 +247,9 @@ class MemoryClients:
         return max(rows, key=lambda row: row.created_at, default=None)
 
     def agent_ids(self, client_id: ClientId) -> Sequence[AgentId]:
-        return [
-            row.agent.agent_id
-            for row in self._tables.agents.values()
-            if row.client.client_id == client_id and row.agent.life is not Life.DELETED
-        ]
+        rows = [row.agent for row in self._tables.agents.values() if row.client.client_id == client_id]
+        rows.sort(key=lambda agent: (agent.registered_at, agent.agent_id))
+        return [agent.agent_id for agent in rows if agent.life is not Life.DELETED]
 
     def purge(self, client_id: ClientId) -> Mapping[str, int]:
         tables, drop = self._tables, self._journal.drop
@@ -442,6 +441,11 @@ def words(aggregate: Aggregate, instance: Instance) -> set[str]:
     return names
 
 
+def _freshness(source: PriceSource, one: Observation) -> tuple[timedelta, tuple[int, datetime, str]]:
+    """The smallest is the freshest; of one instant the best of DQ-4, whatever came in last (P1)."""
+    return _EPOCH - one.observed_at, prices.order_key(source, one.observed_at, one.submission_id)
+
+
 class MemoryPrices:
     """``PriceStore``."""
 
@@ -455,8 +459,8 @@ class MemoryPrices:
                 continue  # DQ-3
             self._journal.put(self._tables.raw, one.submission_id, (report, one))
             own = self._tables.own.get((report.client_id, one.pool_id))
-            if own is None or own.observed_at <= one.observed_at:
-                self._journal.put(self._tables.own, (report.client_id, one.pool_id), one)
+            if own is None or _freshness(report.source, one) < _freshness(*own):
+                self._journal.put(self._tables.own, (report.client_id, one.pool_id), (report.source, one))
             self._compete(report.source, one)
         for listed in report.ondemand:
             self._list(-prices.RANK[report.source], listed)
@@ -514,7 +518,7 @@ class MemoryPrices:
                 observed_at=winner.observation.observed_at,
                 confidence=prices.CONFIDENCE[winner.source],
             )
-            own = self._tables.own.get((client_id, pool_id))
+            _, own = self._tables.own.get((client_id, pool_id), (None, None))
             if own is not None and now - own.observed_at <= timedelta(minutes=10):
                 quote = SpotQuote(pool_id=pool_id, price=own.price, observed_at=own.observed_at)
             spot[pool_id] = quote

@@ -100,7 +100,7 @@ class ClientStore(Protocol):
         ...
 
     def agent_ids(self, client_id: ClientId) -> Sequence[AgentId]:
-        """Ids of the client's agents that are not deleted."""
+        """Ids of the client's agents that are not deleted, in the order of their registration."""
         ...
 
     def purge(self, client_id: ClientId) -> Mapping[str, int]:
