@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.screen_rows import Host, at, change
+from tests.support.screen_rows import Host, a_client, at, change
 from tests.support.server import Site, Tenant
 from tests.support.world import START
 
@@ -16,7 +16,7 @@ MARCH = datetime(2026, 3, 1, tzinfo=UTC)
 
 @pytest.fixture
 def tenant(shared_site: Site, request: pytest.FixtureRequest) -> Tenant:
-    return shared_site.client(request.node.name)
+    return a_client(shared_site, request.node.name)
 
 
 def details(tenant: Tenant) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.screen_rows import Host, at, change, put
+from tests.support.screen_rows import Host, a_client, at, change, put
 from tests.support.server import Site, Tenant
 from tests.support.world import START
 
@@ -14,7 +14,7 @@ LEGACY = {"X-Response-Shape": "legacy"}
 
 @pytest.fixture
 def tenant(shared_site: Site, request: pytest.FixtureRequest) -> Tenant:
-    return shared_site.client(request.node.name)
+    return a_client(shared_site, request.node.name)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.screen_rows import Host, at, change
+from tests.support.screen_rows import Host, a_client, at, change
 from tests.support.server import Site, Tenant
 
 LEGACY = {"X-Response-Shape": "legacy"}
@@ -21,7 +21,7 @@ def on(year: int, month: int, day: int, hour: int = 0, minute: int = 0) -> datet
 
 @pytest.fixture
 def tenant(shared_site: Site, request: pytest.FixtureRequest) -> Tenant:
-    return shared_site.client(request.node.name)
+    return a_client(shared_site, request.node.name)
 
 
 @pytest.fixture

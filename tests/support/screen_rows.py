@@ -8,6 +8,10 @@ from typing import Any, Final
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from spotcore.ids import ClientId, CloudId
+from spotcore.pools import Mode
+from spotcore.registration import Registration
+from spotcore.service.kernel import Caller
 from tests.support.server import Site, Tenant
 from tests.support.world import START
 
@@ -70,8 +74,7 @@ def put(site: Site, table: str, **columns: Any) -> str:
     names = sql.SQL(", ").join(map(sql.Identifier, values))
     places = sql.SQL(", ").join(map(sql.Placeholder, values))
     statement = sql.SQL("insert into {} ({}) values ({})").format(sql.Identifier(table), names, places)
-    with site.connections.connection() as connection:
-        connection.execute(statement, {name: _stored(value) for name, value in values.items()})
+    site.connections.rows(statement, {name: _stored(value) for name, value in values.items()})  # type: ignore[arg-type]
     return str(values[identity]) if identity is not None else ""
 
 
@@ -98,8 +101,14 @@ def _stored(value: Any) -> Any:
     return Jsonb(value) if isinstance(value, dict | list) else value
 
 
+def a_client(site: Site, name: str) -> Tenant:
+    """A client, made without a request: what most tests begin with and none is about."""
+    issued = site.plane.clients.create(name)
+    return Tenant(site, issued.client.client_id, issued.token)
+
+
 class Host:
-    """An agent that registered over HTTP, and the rows that tell its story. Each has an instance type of its own, so that
+    """An agent that registered, and the rows that tell its story. Each has an instance type of its own, so that
     no other test of the module moves its prices."""
 
     def __init__(self, tenant: Tenant, logical: str = "web", **facts: Any) -> None:
@@ -107,16 +116,17 @@ class Host:
         self.machine = facts.pop("machine", None) or tenant.site.new_machine()
         self.type = facts.pop("type", None) or f"m{next(_numbers)}.large"
         self.az = facts.get("az", "us-east-1a")
-        body = {
-            "instance_id": self.machine, "logical_agent_id": logical, "instance_type": self.type, "region": "us-east-1",
-            "az": self.az, "mode": "spot", "hostname": f"host-{logical}", "agent_version": "4.0.0", **facts,
-        }  # fmt: skip
-        answer = tenant.post("/api/agents/register", body)
-        assert answer.status == 200, answer
-        self.agent_id: str = answer.data["agent_id"]
-        row = tenant.aggregate(self.agent_id).primary
-        assert row is not None
-        self.row_id: str = row.instance_id
+        facts = {"az": self.az, "hostname": f"host-{logical}", "agent_version": "4.0.0", **facts}
+        wanted = Registration(
+            cloud_id=CloudId(self.machine), logical_agent_id=logical, instance_type=self.type, region="us-east-1",
+            mode=Mode(facts.pop("mode", "spot")), **facts,
+        )  # fmt: skip
+        caller = Caller(client_id=ClientId(tenant.client_id), actor="agent")
+        self.agent_id: str = self.site.plane.agents.register(caller, wanted).agent_id
+        (row,) = self.site.connections.rows(
+            "select primary_id from agents where agent_id = %(agent_id)s", {"agent_id": self.agent_id}
+        )
+        self.row_id: str = row[0]
 
     @property
     def keys(self) -> dict[str, str]:

@@ -113,7 +113,7 @@ SCHEMAS: list[tuple[dict[str, Any], str]] = [
     ({"type": "string"}, "string"), ({"type": ["string", "null"]}, "string or null"), ({}, "anything"),
     ({"enum": ["a", None]}, "<code>a</code> | <code>None</code>"), ({"type": "array", "items": {"type": "integer"}}, "list of integer"),
     ({"$ref": "#/components/schemas/Thing"}, "Thing"), ({"anyOf": [{"type": "string"}, {"type": "null"}]}, "string or null"),
-    ({"anyOf": [{}]}, "anything"), ({"type": "array", "items": {"$ref": "#/components/schemas/Thing"}}, "list of Thing"),
+    ({"enum": ["<b>"]}, "<code>&lt;b&gt;</code>"), ({"anyOf": [{}]}, "anything"), ({"type": "array", "items": {"$ref": "#/components/schemas/Thing"}}, "list of Thing"),
 ]  # fmt: skip
 
 

@@ -140,6 +140,7 @@ def test_one_file_that_is_not_accepted_refuses_the_batch_and_keeps_nothing_e64(s
         with pytest.raises(UnsupportedFileType) as refused:
             receiver.finish()
         assert "all files" in refused.value.message
+        assert not any(one.size for one in shelf.open_files)  # forgotten at once, not at the end
     assert shelf.names() == frozenset()
 
 
