@@ -21,7 +21,8 @@ from spotcore.incidents import Outcome
 from spotcore.replicas import ReplicaState
 from spotcore.service.kernel import Caller
 from spotcore.service.replicas import ReplicaRequest
-from tests.support.moves import PRICES, FailingStorage, by_switch_report, plain
+from spotcore.testing.breaking import FailingStorage
+from tests.support.moves import PRICES, by_switch_report, plain
 from tests.support.world import CountingIdentity, FakeClock, Ready, World, a_world, with_replica
 
 Act = Callable[[World, Ready], object]

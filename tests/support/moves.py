@@ -1,7 +1,6 @@
-"""Every way in which a primary changes, as stories over a World; and a storage that fails at the n-th call."""
+"""Every way in which a primary changes, as stories over a World."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
 
@@ -9,11 +8,9 @@ from attrs import define
 
 from spotcore.builds import Evidence
 from spotcore.dispatch import Dialect
-from spotcore.errors import Unavailable
 from spotcore.ids import AgentId, CloudId, launch_placeholder
 from spotcore.liveness import Heartbeat
 from spotcore.pools import Mode
-from spotcore.ports.storage import Transactions, UnitOfWork
 from spotcore.standby import MachineFacts
 from spotcore.switching import MachineReport, SwitchReport
 from tests.support.world import ZONES, World, with_replica
@@ -153,54 +150,3 @@ def confirm_launch(world: World, agent_id: AgentId, machine: str) -> None:
     assert launch.target_instance_id is not None
     temp, facts = launch_placeholder(launch.target_instance_id), MachineFacts(cloud_id=CloudId(machine))
     world.plane.commands.launched(world.agent_caller, agent_id, temp, facts, launch.request_id)
-
-
-class _Failing:
-    """A store whose calls are counted; the chosen one fails, before its work or after it."""
-
-    def __init__(self, inner: Any, switch: "FailingStorage") -> None:
-        self._inner, self._switch = inner, switch
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._inner, name)
-        if not callable(found):
-            return found
-
-        def call(*args: Any, **named: Any) -> Any:
-            self._switch.step()
-            answer = found(*args, **named)
-            self._switch.step()
-            return answer
-
-        return call
-
-
-class _FailingUnit:
-    def __init__(self, inner: UnitOfWork, switch: "FailingStorage") -> None:
-        self._inner, self._switch = inner, switch
-
-    def __getattr__(self, name: str) -> Any:
-        return _Failing(getattr(self._inner, name), self._switch)
-
-
-@define
-class FailingStorage:
-    """The inner storage, failing at step ``at``: one step before and one after each call of a port."""
-
-    inner: Transactions
-    at: int
-    steps: int = 0
-
-    def step(self) -> None:
-        self.steps += 1
-        if self.steps == self.at:
-            raise Unavailable("the storage broke off")
-
-    def transactions(self, *, urgent: bool = False) -> AbstractContextManager[UnitOfWork]:
-        return self._transaction(urgent)
-
-    @contextmanager
-    def _transaction(self, urgent: bool) -> Iterator[UnitOfWork]:
-        with self.inner(urgent=urgent) as uow:
-            yield _FailingUnit(uow, self)  # type: ignore[misc]
-            self.step()  # all is written, nothing committed
