@@ -202,14 +202,24 @@ def test_an_empty_history_brings_nothing(url: str, tmp_path: Path) -> None:
 
 def test_what_is_not_carried_to_its_end_leaves_nothing_and_lets_the_next_one_in(url: str, tmp_path: Path) -> None:
     file = a_file(tmp_path, "half.large", [("us-east-1a", 0, "0.03")])
-    with pytest.raises(KeyError), History([file], NOW) as history, importing(url) as connection:
-        list(load(history, connection))
-        with pytest.raises(AnotherImport) as waiting, importing(url):
-            pass
-        assert str(waiting.value) == "another import is running on this database; wait for it, then try again"
-        raise KeyError
+
+    def interrupted() -> None:
+        with History([file], NOW) as history, importing(url) as connection:
+            list(load(history, connection))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        interrupted()
     assert (stored(url, "half.large"), first_seen(url, "half.large")) == ({}, {})
     assert bring(url, file)[-1] == Imported(buckets=1, won=1)
+
+
+def test_of_two_imports_at_once_the_second_is_told_to_wait(url: str) -> None:
+    with importing(url), pytest.raises(AnotherImport) as waiting, importing(url):
+        pass
+    assert str(waiting.value) == "another import is running on this database; wait for it, then try again"
+    with importing(url):
+        pass
 
 
 # --- the advisor ------------------------------------------------------------------------------------------------------
