@@ -114,6 +114,15 @@ def test_p9_a_standby_on_demand_pays_the_on_demand_price_and_without_one_is_unpr
     assert account(lines_of(machine, 3, ondemand=listed("0.04"))).saving == D("-0.12")
 
 
+@pytest.mark.parametrize("role", [R, Z])
+def test_p9_a_standby_on_spot_needs_no_on_demand_price(role: Role) -> None:
+    shape: dict[str, Any] = {"zombie": 0} if role is Z else {}
+    guessed = ondemand_series(observed=[OndemandPrice(hour(-9), D("0.3"), flagged=True)])
+    for ondemand in (NO_PRICES, guessed):
+        lines = lines_of(a_tenure(**shape), 3, spot=steady("0.01"), ondemand=ondemand)
+        assert told(lines) == [(0, 3, role, "0.01", None, MEASURED)]
+
+
 def test_p9_a_primary_without_an_on_demand_price_has_an_unknown_cost_too() -> None:
     (line,) = lines_of(a_tenure(primary=((0, None),)), 3, spot=steady("0.01"), ondemand=NO_PRICES)
     assert (line.paid_price, line.cost, line.baseline, line.saving) == (D("0.01"), None, None, None)
