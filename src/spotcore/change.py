@@ -60,6 +60,7 @@ class Change:
         self._sequence = aggregate.agent.sequence  # of ids; written back once, by ``seal``
         self.events: list[Event] = []
         self.time_served = False
+        self.deaf_until: datetime | None = None  # silence up to then says nothing about who is silent
 
     @property
     def agent(self) -> Agent:
@@ -131,7 +132,8 @@ class Change:
 
     def seal(self, answer: Any, due_at: datetime | None) -> Outcome:
         """The decision as a value, its invariants checked (GR-2) and its config version judged (I6)."""
-        if self.aggregate is not self.before or self._sequence != self.agent.sequence:
+        is_served = self.time_served and due_at != self.agent.due_at  # else it would come up again at once
+        if self.aggregate is not self.before or self._sequence != self.agent.sequence or is_served:
             self.set_agent(due_at=due_at, sequence=self._sequence)
             if self.events or self.before is None or not differs_in_signs_alone(self.before, self.aggregate):
                 self.set_agent(revision=self.agent.revision + 1)

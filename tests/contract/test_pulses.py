@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 from spotadapters.postgres.pool import Connections
 from spotadapters.postgres.pulses import IDLE, NOTE, Pulses, Sign
 from spotadapters.postgres.storage import PostgresStorage
+from spotcore.agents import Link
 from spotcore.aggregate import Aggregate
 from spotcore.dispatch import Dialect
 from spotcore.ids import AgentId, CloudId
@@ -174,6 +175,25 @@ def test_the_same_agent_twice_in_a_group_keeps_the_later_moment(ward: Ward) -> N
     assert ward.aggregate().agent.last_heartbeat_at == late
     assert ward.pulses.note([ward.sign(steady, at=early)]) == {0}
     assert ward.aggregate().agent.last_heartbeat_at == late
+
+
+def test_ag1_after_a_clock_was_put_back_silence_counts_from_the_last_heartbeat(ward: Ward) -> None:
+    """Not from the one that was noted in what is the future now: an agent that ends would stay online for an hour."""
+    steady = ward.steady()
+    assert ward.pulses.note([ward.sign(steady)]) == {0}
+    ward.clock.advance(-60)  # as far as clocks of several machines may differ
+    noted = ward.aggregate().agent.last_heartbeat_at
+    assert ward.pulses.note([ward.sign(steady)]) == {0}
+    assert ward.aggregate().agent.last_heartbeat_at == noted
+    ward.clock.advance(-3_600)
+    assert ward.pulses.note([ward.sign(steady)]) == {0}
+    found, now = ward.aggregate(), ward.clock.now()
+    assert found.agent.last_heartbeat_at == now
+    assert [row.last_seen_at for row in found.instances.values()] == [now]
+    ward.world.tick(119)
+    assert ward.aggregate().agent.link is Link.ONLINE
+    ward.world.tick(2)
+    assert ward.aggregate().agent.link is Link.OFFLINE
 
 
 @pytest.mark.parametrize("seed", range(5))
