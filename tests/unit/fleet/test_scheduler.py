@@ -93,10 +93,6 @@ def test_a_task_is_due_at_its_very_instant() -> None:
     assert agenda.take(T0) is task
 
 
-def test_waiting_for_a_task_ends_by_itself() -> None:
-    Agenda().wait(0)
-
-
 # --- effects ----------------------------------------------------------------------------------------------------------
 
 
