@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from spotapp.cli import main
-from tests.support.server import Site
+from spotcore.ids import ClientId
+from tests.support.server import Site, Tenant
 
 Run = Callable[..., Result]
 HEAD = "instance_type,region,price,since\n"
@@ -194,3 +195,74 @@ def test_a_person_is_told_how_many_rows_and_the_first_ten_that_were_wrong(run: R
     assert result.exit_code == 0
     assert result.stderr.count("is no price") == 10
     assert "15" in result.stdout
+
+
+# who looks at the list (Z33)
+
+
+def registered(site: Site, kind: str) -> tuple[Tenant, str, str]:
+    """An agent of a type of its own that reports on-demand 0.2, which the list will contradict."""
+    tenant, machine = site.client(f"client of {kind}"), site.new_machine()
+    body = {
+        "instance_id": machine, "logical_agent_id": kind, "instance_type": kind, "region": "us-east-1",
+        "az": "us-east-1a", "mode": "spot",
+    }  # fmt: skip
+    agent_id = tenant.post("/api/agents/register", body).data["agent_id"]
+    report(tenant, agent_id, machine, kind, ondemand=0.2)
+    return tenant, agent_id, machine
+
+
+def report(tenant: Tenant, agent_id: str, machine: str, kind: str, *, ondemand: float, spot: float = 0.05) -> None:
+    pool = f"{kind}.us-east-1a"
+    body = {
+        "instance": {"instance_id": machine, "instance_type": kind, "region": "us-east-1", "az": "us-east-1a",
+                     "mode": "spot", "pool_id": pool},
+        "pricing": {"on_demand_price": ondemand, "current_spot_price": spot,
+                    "spot_pools": [{"pool_id": pool, "instance_type": kind, "az": "us-east-1a", "price": spot}]},
+    }  # fmt: skip
+    assert tenant.post(f"/api/agents/{agent_id}/pricing-report", body).status == 200
+
+
+def quoted(tenant: Tenant, kind: str) -> Decimal | None:
+    """The on-demand price that decisions are made on."""
+    with tenant.site.storage.transactions() as uow:
+        market = uow.prices.market(ClientId(tenant.client_id), kind, "us-east-1", tenant.site.clock.now())
+    return market.ondemand_price()
+
+
+def test_z33_decisions_and_screens_take_the_list_before_what_agents_say(
+    shared_site: Site, run: Run, tmp_path: Path
+) -> None:
+    tenant, _, machine = registered(shared_site, "list1.large")
+    assert quoted(tenant, "list1.large") == Decimal("0.2")
+    told(run(a_list(tmp_path, HEAD + "list1.large,us-east-1,0.12,2020-01-01\n"), "--output", "json"))
+    assert quoted(tenant, "list1.large") == Decimal("0.12")
+    shown = tenant.get(f"/api/client/instances/{machine}/pricing").data
+    assert shown["onDemand"]["price"] == 0.12
+
+
+def test_z33_a_price_of_the_future_does_not_count_yet_and_the_newest_of_the_past_does(
+    shared_site: Site, run: Run, tmp_path: Path
+) -> None:
+    tenant, _, _ = registered(shared_site, "list2.large")
+    rows = "".join(f"list2.large,us-east-1,{price},{since}\n" for price, since in
+                   (("0.30", "2020-01-01"), ("0.31", "2025-01-01"), ("0.32", "2099-01-01")))  # fmt: skip
+    told(run(a_list(tmp_path, HEAD + rows), "--output", "json"))
+    assert quoted(tenant, "list2.large") == Decimal("0.31")
+    assert quoted(tenant, "list3.large") is None  # another type
+
+
+def test_dq_8_what_looks_like_a_fallback_is_believed_when_the_list_agrees(
+    shared_site: Site, run: Run, tmp_path: Path
+) -> None:
+    flagged = {}
+    for kind, listed in (("list4.large", "0.15"), ("list5.large", "0.40")):
+        tenant, agent_id, machine = registered(shared_site, kind)
+        told(run(a_list(tmp_path, HEAD + f"{kind},us-east-1,{listed},2020-01-01\n"), "--output", "json"))
+        shared_site.clock.advance(300)
+        report(tenant, agent_id, machine, kind, ondemand=0.15)  # three times the mean of 0.05
+        rows = shared_site.connections.rows(
+            "select flagged from ondemand_prices where instance_type = %(kind)s and price = 0.15", {"kind": kind}
+        )
+        flagged[kind] = [row[0] for row in rows]
+    assert flagged == {"list4.large": [False], "list5.large": [True]}

@@ -466,11 +466,13 @@ class PostgresPrices:
             "region": region,
             "fresh_since": now - timedelta(minutes=10),
             "week_ago": now - timedelta(days=7),
+            "now": now,
         }
         with translated():
             row = self._connection.execute(query("market"), values).fetchone()
         assert row is not None
-        return _market(loads(row[0]))
+        market, listed = _market(loads(row[0])), row[1]
+        return market if listed is None else evolve(market, ondemand=OndemandQuote(price=listed, observed_at=now))
 
     def groups(self, received_since: datetime) -> Sequence[TypeInRegion]:
         with translated():

@@ -226,7 +226,8 @@ class PriceStore(Protocol):
         ...
 
     def last_unflagged_ondemand(self, client_id: ClientId, instance_type: str, region: str) -> Decimal | None:
-        """For judging a suspicious on-demand price (DQ-8)."""
+        """What a suspicious on-demand price is held against (DQ-8): an imported list's in force (Z33), else the last
+        unflagged observation; None without either."""
         ...
 
 

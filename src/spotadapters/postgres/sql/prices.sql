@@ -45,12 +45,14 @@ set observed_at = excluded.observed_at, price = excluded.price, rank = excluded.
 where (-excluded.rank, excluded.observed_at, excluded.price) < (-o.rank, o.observed_at, o.price);
 
 -- name: market
-select market_of(%(client_id)s, %(instance_type)s, %(region)s, %(fresh_since)s, %(week_ago)s);
+select market_of(%(client_id)s, %(instance_type)s, %(region)s, %(fresh_since)s, %(week_ago)s),
+       listed_ondemand(%(instance_type)s, %(region)s, %(now)s);
 
 -- name: last_unflagged_ondemand
-select price from ondemand_prices
-where instance_type = %(instance_type)s and region = %(region)s and not flagged
-order by observed_at desc limit 1;
+select coalesce(listed_ondemand(%(instance_type)s, %(region)s, now()), (
+    select price from ondemand_prices
+    where instance_type = %(instance_type)s and region = %(region)s and not flagged
+    order by observed_at desc limit 1));
 
 -- name: price_groups
 select distinct p.instance_type, p.region
