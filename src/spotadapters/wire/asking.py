@@ -101,6 +101,5 @@ def _whole(given: str, low: int, high: int) -> int:
         raise ValueError("use a whole number") from None
     if not exact.is_finite() or exact != exact.to_integral_value():
         raise ValueError("use a whole number")
-    return int(
-        min(max(exact, Decimal(low)), Decimal(high))
-    )  # clamped first: 1e999999999 written out would fill the memory
+    # clamped while it is a Decimal: 1e999999999 written out would fill the memory
+    return int(min(max(exact, Decimal(low)), Decimal(high)))

@@ -143,18 +143,6 @@ def test_without_replica_and_switches_there_are_dashes_and_no_figures(world: Wor
     assert legacy_total({}) == legacy_total({"web": agent}) == 0
 
 
-def test_a_switch_saves_what_its_record_knows(world: World) -> None:
-    ready = with_replica(world)
-    world.plane.replicas.promote(world.user, ready.agent_id, ready.replica_id)
-    agent = world.aggregate(ready.agent_id)
-    (switch,) = agent.switches.values()
-    assert switch.ondemand_price is not None
-    assert switch.new_price is not None
-    assert hourly_saving({"web": agent}) == switch.ondemand_price - switch.new_price > 0
-    row = drawn(fleet_table({"web": agent})).splitlines()[1].split()
-    assert row[-2] == "1"  # switches
-
-
 @pytest.mark.parametrize(
     ("times", "text"),
     [([], "no termination notice yet"), ([1.4, 2.6], "termination notices answered in milliseconds: 1, 3")],
