@@ -89,7 +89,7 @@ def rows(draw: st.DrawFn, kind: type, **fixed: Any) -> Any:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_a_row_holds_everything_and_says_it_in_json(kind: type, data: st.DataObject) -> None:
     value = data.draw(rows(kind))
