@@ -1,21 +1,28 @@
 """The known failures of section 12.1, roles and failover: one property each, over memory."""
 
+from datetime import timedelta
+
 import pytest
 from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
 
+from spotcore import upkeep
 from spotcore.aggregate import Aggregate
 from spotcore.builds import Evidence
 from spotcore.commands import CommandKind, CommandState
 from spotcore.config import ALL_OFF
 from spotcore.dispatch import Dialect
-from spotcore.emergencies import Signal
+from spotcore.emergencies import Signal, signal
 from spotcore.errors import LogicalAgentConflict, NotFound, ReplicaNotPromotable, SpotError
 from spotcore.ids import AgentId, is_cloud_id
-from spotcore.incidents import Outcome, Severity
+from spotcore.incidents import Incident, Outcome, Severity
+from spotcore.instances import InstanceStatus
 from spotcore.replicas import ReplicaKind, ReplicaState
 from spotcore.service.kernel import Caller
 from spotcore.switches import SwitchState
 from tests.support.moves import MOVES, PROMOTIONS, Move, Moved, a_report, by_notice, plain
+from tests.support.rule_builders import PRIMARY, START, a_machine, a_replica, an_aggregate, decided, later
 from tests.support.world import Ready, World, with_replica
 
 every_move = pytest.mark.parametrize("move", MOVES, ids=lambda move: move.__name__)
@@ -274,3 +281,55 @@ def test_failure_6_a_notice_of_another_client_changes_nothing_of_ours_gr8(world:
     with pytest.raises(NotFound):
         world.plane.emergencies.signal(Caller(client_id=other), AgentId(ready.agent_id), notice)
     assert essence(world.aggregate(ready.agent_id)) == essence(before)
+
+
+signals = st.lists(
+    st.tuples(st.sampled_from(list(Severity)), st.sampled_from([None, -60, 0, 30, 90, 120, 119, 600, 601]), st.integers(0, 50)),
+    min_size=1,
+    max_size=12,
+)  # fmt: skip
+
+
+@given(signals)
+def test_failure_12_severity_never_falls_and_no_deadline_is_invented_or_moves_later_em3_em5(
+    story: list[tuple[Severity, int | None, int]],
+) -> None:
+    aggregate, seconds = an_aggregate(), 0
+    known: Incident | None = None
+    for severity, ahead, wait in story:
+        seconds += wait
+        now = later(seconds)
+        told = now + timedelta(seconds=ahead) if ahead is not None else None
+        notice = Signal(severity=severity, deadline=told, received_at=now)
+        aggregate = decided(aggregate, lambda change, one=notice: signal(change, one), now).after
+        (row,) = aggregate.incidents.values()
+        assert (row.deadline is None) == (row.severity is Severity.REBALANCE)
+        if known is not None:
+            assert known.severity is Severity.REBALANCE or row.severity is Severity.TERMINATION
+        if severity is Severity.TERMINATION:
+            in_range = told is not None and now <= told <= now + timedelta(minutes=10)
+            given = told if in_range else (now if told is not None and told < now else now + timedelta(seconds=120))
+            before = known.deadline if known is not None else None
+            assert row.deadline == (min(before, given) if before is not None else given)  # EM-5, EM-15
+        elif known is not None:
+            assert row.deadline == known.deadline  # EM-3
+        assert aggregate.instances[PRIMARY].notice_deadline == row.deadline  # Z19 counts from the same instant
+        known = row
+
+
+@given(st.lists(st.tuples(st.integers(0, 300), st.integers(1, 3)), min_size=1, max_size=8))
+def test_failure_4_whatever_the_delays_one_notice_is_one_failover_em1_em2(delays: list[tuple[int, int]]) -> None:
+    aggregate = an_aggregate(
+        a_machine("r", InstanceStatus.RUNNING_REPLICA, zone="b"), a_replica("r"), auto_switch_enabled=False
+    )
+    seconds, notice = 0, Signal(severity=Severity.TERMINATION, cloud_id="i-0m", received_at=START)
+    for wait, times in delays:
+        seconds += wait
+        for _ in range(times):
+            aggregate = decided(aggregate, lambda change: signal(change, notice), later(seconds)).after
+        aggregate = decided(aggregate, upkeep.pass_time, later(seconds)).after
+    assert aggregate.primary is not None
+    assert aggregate.primary.cloud_id == "i-0r"
+    assert (len(aggregate.switches), len(aggregate.periods)) == (1, 2)
+    assert sum(row.is_primary for row in aggregate.instances.values()) == 1
+    assert [row.promoted_at for row in aggregate.incidents.values()] == [later(delays[0][0])]

@@ -286,6 +286,21 @@ def test_1_4_what_is_said_of_a_replica_moves_it_as_the_table_says_rp10_rp11(call
         assert stray.status is S.TERMINATING  # RP-10
 
 
+@pytest.mark.parametrize("state", [ReplicaState.TERMINATED, ReplicaState.FAILED])
+def test_rp10_a_machine_that_comes_for_a_replica_that_ended_without_one_is_a_stray(state: ReplicaState) -> None:
+    gone = a_machine("x", S.TERMINATED, cloud_id=None, confirmed_at=None, terminated_at=START)
+    aggregate = an_aggregate(gone, a_replica("x", state=state))
+    late = MachineFacts(cloud_id=CloudId("i-0late"))
+    outcome = decided(
+        aggregate, lambda change: standby.machine_started(change, aggregate.replicas[a_replica("x").replica_id], late)
+    )
+    stray = outcome.after.machine("i-0late")
+    assert stray is not None
+    assert stray.status is S.TERMINATING
+    assert outcome.after.replicas == aggregate.replicas
+    assert outcome.after.instances[gone.instance_id] == gone
+
+
 def test_sw4_a_report_of_another_machine_than_the_bound_one_ends_the_bound_one() -> None:
     """The executing switch is answered with a machine that never registered: it serves, and the bound one is to end."""
     _, name, outcome = outcome_of("a switch from it", "bound")
