@@ -79,7 +79,7 @@ def storm(http: Http, fleet: list[tuple[str, str, str]]) -> tuple[list[float], i
 
 
 def visible(http: Http, fleet: list[tuple[str, str, str]]) -> list[float]:
-    """All notices at once; milliseconds until a second connection's heartbeat of the standby says that it is primary."""
+    """All notices at once; milliseconds until a second connection's heartbeat of the standby says it is primary."""
 
     def ask(http: Http, row: tuple[str, str, str]) -> None:
         agent_id, machine, _ = row
@@ -171,6 +171,13 @@ def long_poll(http: Http, user: Http, fleet: list[tuple[str, str]]) -> list[floa
     return times
 
 
+def without_successor(http: Http, client_id: str, fleet: list[tuple[str, str, str]]) -> list[str]:
+    """Agents whose primary is not their replica's machine."""
+    rows = http.call("GET", f"/api/client/{client_id}/agents")[1]["data"]
+    listed = {row["id"]: row["instanceId"] for row in rows}
+    return [agent_id for agent_id, _, standby in fleet if listed[agent_id] != standby]
+
+
 @contextmanager
 def a_floor(running: Running) -> Iterator[Http]:
     """The bare server on the same database."""
@@ -194,37 +201,40 @@ def main() -> int:
     print("starting a server …", flush=True)
     with running_server() as running, a_floor(running) as bare:
         admin = running.http
-        http = Http(admin.port, running.client("Bench")[1])
         size = options.notices
-        total = size * (1 + options.rounds)
-        print(f"preparing {total} agents with warm replicas, {BACKGROUND + WAITERS} others …", flush=True)
-        ready = [with_ready_replica(http, number) for number in range(1, total + 1)]
-        fleet, batches = ready[:size], [ready[size * place :][:size] for place in range(1, options.rounds + 1)]
+        owners = [running.client(f"Bench {place}") for place in range(1 + options.rounds)]
+        https = [Http(admin.port, token) for _, token in owners]  # a client may write 60 times a minute
+        print(f"preparing {size * len(owners)} agents with warm replicas, {BACKGROUND + WAITERS} others …", flush=True)
+        http = https[0]
         others = []
         for number in range(0x20001, 0x20001 + BACKGROUND + WAITERS):
             machine = f"i-{number:017x}"
             answer = http.call("POST", "/api/agents/register", registration(machine, f"other-{number}"))[1]
             others.append((answer["agent_id"], machine))
+        batches = [
+            [with_ready_replica(one, size * place + number) for number in range(1, size + 1)]
+            for place, one in enumerate(https)
+        ]
+        fleet = batches[0]
         stop, counts = threading.Event(), [0, 0]
         threads = background(http, others[:BACKGROUND], stop, counts)
         time.sleep(SETTLE_SECONDS)
         print("storm …", flush=True)
         notices, wrong = storm(http, fleet)
         rounds = []
-        for place, batch in enumerate(batches):
-            print(f"round {place + 1}: the floor, then ours, until it is visible …", flush=True)
+        for place in range(1, len(batches)):
+            print(f"round {place}: the floor, then ours, until it is visible …", flush=True)
             rows = [(f"a{number}", "", f"round-{place}") for number in range(size)]
-            rounds.append((floor_visible(bare, rows), visible(http, batch)))
-        polls = long_poll(http, admin, others[BACKGROUND:])  # a client may write 60 times a minute
+            rounds.append((floor_visible(bare, rows), visible(https[place], batches[place])))
+        polls = long_poll(http, Http(admin.port, admin.token), others[BACKGROUND:])  # an idle connection was closed
         stop.set()
         for thread in threads:
             thread.join()
-        fresh = Http(admin.port, http.token)  # an idle connection has been closed meanwhile
-        client_id = fresh.call("GET", "/api/client/validate")[1]["client_id"]
-        listed = {
-            row["id"]: row["instanceId"] for row in fresh.call("GET", f"/api/client/{client_id}/agents")[1]["data"]
-        }
-        lost = [agent_id for agent_id, _, standby in ready if listed[agent_id] != standby]
+        lost = [
+            agent_id
+            for (client_id, token), batch in zip(owners, batches, strict=True)
+            for agent_id in without_successor(Http(admin.port, token), client_id, batch)
+        ]
     figures = {
         "notices": len(notices),
         "notice_ms_median": round(statistics.median(notices), 1),
