@@ -51,7 +51,7 @@ async def single(running: Running, members: list[Member], kind: str, seconds: fl
     """CPU seconds of a call of that kind, by who used them; the first round of calls, which is learnt from, apart."""
     wanted = list(habits_of(members, kind))
     random.Random(kind).shuffle(wanted)
-    wanted = wanted[: max(8, min(len(wanted), round(seconds * 60)))]
+    wanted = wanted[: max(8, min(len(wanted), round(seconds * 30)))]
 
     async def caller(share: list[tuple[Member, Habit]], until: float | None) -> int:
         done = 0
@@ -157,8 +157,8 @@ def main() -> int:
     """Run, show, judge."""
     options = options_of(
         __doc__,
-        ("--agents", {"type": int, "default": 5_000}),
-        ("--seconds", {"type": float, "default": 40.0}),
+        ("--agents", {"type": int, "default": 3_000}),
+        ("--seconds", {"type": float, "default": 60.0}),
         ("--warm-seconds", {"type": float, "default": 15.0}),
         ("--single-seconds", {"type": float, "default": 1.5}),
         ("--pace", {"type": float, "default": 1.0, "help": "times faster than deployed"}),

@@ -129,7 +129,7 @@ def running_server() -> Iterator[Running]:
         command = [sys.executable, "-m", "spotapp.cli", "up", "--port", str(port), "--data-dir", str(folder)]
         environment = {**os.environ, "SPOTCORE_ADMIN_TOKEN": token, "SPOTCORE_LOG_LEVEL": "error"}
         begin = time.monotonic()
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)  # its errors are shown
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             wait_until(port, "/health")
             yield Running(Http(port, token), process.pid, folder, time.monotonic() - begin)
