@@ -87,6 +87,13 @@ def database_url(servers: EmbeddedStack, template_url: str) -> Iterator[str]:  #
         yield url
 
 
+@pytest.fixture(scope="module")
+def module_database_url(servers: EmbeddedStack, template_url: str) -> Iterator[str]:  # noqa: ARG001
+    """A migrated database for all tests of a module that bring their own clients and look at nothing else."""
+    with _fresh(servers, "test", template="template_spotcore") as url:
+        yield url
+
+
 @pytest.fixture
 def empty_database_url(servers: EmbeddedStack) -> Iterator[str]:
     """A fresh database without tables."""
@@ -125,7 +132,22 @@ def site(database_url: str) -> Iterator[Site]:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that the servers' user can reach; pytest's own is closed to others."""
-    with tempfile.TemporaryDirectory(prefix="spotcore-fault-", ignore_cleanup_errors=True) as name:
+    """A folder that the servers' user can reach; pytest's own is closed to others. In memory it outlives what the tests
+    of faults end: processes, not machines."""
+    with _reachable_folder() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def module_folder() -> Iterator[Path]:
+    """``folder`` for servers that several tests of a module share."""
+    with _reachable_folder() as found:
+        yield found
+
+
+@contextmanager
+def _reachable_folder() -> Iterator[Path]:
+    prefix = "spotcore-fault-"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=_fastest_folder(), ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o755)
         yield Path(name) / "data"

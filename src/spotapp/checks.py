@@ -15,6 +15,7 @@ from spotadapters.embedded.account import can_reach, service_account
 from spotadapters.embedded.errors import EmbeddedError
 from spotadapters.postgres.migrate import MINIMUM_VERSION, pending
 from spotapp.settings import Settings
+from spotapp.web import way_out
 
 
 @frozen(kw_only=True)
@@ -45,7 +46,7 @@ def _packages(settings: Settings) -> Iterator[Finding]:
 def _data_dir(settings: Settings) -> Iterator[Finding]:
     folder = settings.data_dir
     existing = next((one for one in (folder, *folder.parents) if one.exists()), folder)
-    writable = os.access(existing, os.W_OK | os.X_OK)
+    writable = existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
     yield Finding(
         name="data folder",
         ok=writable,
@@ -54,7 +55,7 @@ def _data_dir(settings: Settings) -> Iterator[Finding]:
     )
     if settings.database_url is None:
         try:
-            reachable = can_reach(service_account(), folder / "postgres" / "cluster")
+            reachable = can_reach(service_account(create=False), folder / "postgres" / "cluster")
             found, fix = "reachable" if reachable else "closed to the servers' user", "use --data-dir /var/lib/spotcore"
         except EmbeddedError as failure:
             reachable, found, fix = False, str(failure), "run as an ordinary user"
@@ -66,16 +67,10 @@ def _port(settings: Settings) -> Iterator[Finding]:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((settings.host, settings.port))
-            taken = None
-        except OSError as failure:
-            taken = failure.strerror
-    where = f"{settings.host}:{settings.port}"
-    yield Finding(
-        name="port",
-        ok=taken is None,
-        found=f"{where} {'free' if taken is None else taken}",
-        fix=None if taken is None else "stop what listens there, or use --port",
-    )
+            found, fix = "free", None
+        except (OSError, UnicodeError) as failure:
+            found, fix = str(getattr(failure, "strerror", None) or failure), way_out(failure)
+    yield Finding(name="port", ok=fix is None, found=f"{settings.host}:{settings.port} {found}", fix=fix)
 
 
 def _database(settings: Settings) -> Iterator[Finding]:

@@ -1,6 +1,7 @@
 """The ``spotcore`` command."""
 
 import contextlib
+import io
 import json
 import os
 import sys
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from spotadapters.jobs.scheduler import Scheduler
 from spotadapters.postgres.migrate import migrate, require_schema
@@ -31,19 +33,20 @@ from spotapp.commands.jobs import jobs
 from spotapp.commands.ledger import ledger
 from spotapp.commands.models import models
 from spotapp.commands.notifications import notifications
-from spotapp.commands.options import data_dir_option
+from spotapp.commands.options import data_dir_option, output_option
 from spotapp.commands.overview import health, pools, stats
 from spotapp.commands.prices import prices
 from spotapp.commands.processes import scheduler, worker
 from spotapp.commands.replicas import replicas
 from spotapp.commands.savings import export, savings
+from spotapp.commands.screen import shown
 from spotapp.failures import console, one_line_failures
 from spotapp.settings import Settings, SettingsError, load_settings
 from spotapp.web import bound_socket, run
 from spotapp.wiring import open_wiring, package_version
 
 WORKERS_OF_UP: Final = 2
-ALIASES: Final = {"model": "models"}  # E65 promises: spotcore model activate
+ALIASES: Final = {"model": "models", "client": "clients"}  # as Z4, Z26 and Z38 have them
 
 
 class Commands(click.Group):
@@ -60,6 +63,9 @@ class Commands(click.Group):
 def main(context: click.Context, debug: bool) -> None:
     """The control plane for AWS Spot fleets."""
     context.obj = debug
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a name that a terminal cannot write is no failure
 
 
 def _options(command: Any) -> Any:
@@ -101,7 +107,9 @@ def up(debug: bool, host: str | None, port: int | None, data_dir: Path | None) -
 
 
 def _ready(settings: Settings) -> None:
-    console.print(f"[green]ready[/green] at http://{settings.host}:{settings.port}  (stop with Ctrl-C)")
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    told = Text.assemble(("ready", "green"), f" at http://{host}:{settings.port}  (stop with Ctrl-C)")
+    console.print(told, soft_wrap=True)
 
 
 def _show_token(token: str | None) -> None:
@@ -169,7 +177,7 @@ def token(debug: bool, data_dir: Path | None) -> None:
 
 @main.command()
 @_options
-@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@output_option
 @click.pass_obj
 def check(debug: bool, host: str | None, port: int | None, data_dir: Path | None, output: str) -> None:
     """Say what is wrong here and how to mend it. Exit status 1 if anything is.
@@ -190,11 +198,12 @@ def _print_findings(findings: list[Finding], output: str) -> None:
     if output == "json":
         click.echo(json.dumps([{"check": f.name, "ok": f.ok, "found": f.found, "fix": f.fix} for f in findings]))
         return
+    screen = Console(highlight=False)
     for one in findings:
-        mark = "[green]ok  [/green]" if one.ok else "[red]FAIL[/red]"
-        Console(highlight=False).print(f"{mark} {one.name}: {one.found}")
+        mark = ("ok  ", "green") if one.ok else ("FAIL", "red")
+        screen.print(Text.assemble(mark, f" {one.name}: {shown(one.found)}"), soft_wrap=True)
         if one.fix:
-            Console(highlight=False).print(f"       → {one.fix}")
+            screen.print(Text(f"       → {shown(one.fix)}"), soft_wrap=True)
 
 
 for command in (

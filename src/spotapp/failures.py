@@ -13,6 +13,7 @@ from spotadapters.embedded import EmbeddedError
 from spotadapters.history.refusals import HistoryRefused
 from spotadapters.postgres.migrate import MigrationError
 from spotapp.commands.api import ApiFailure
+from spotapp.commands.screen import shown
 from spotapp.settings import SettingsError
 from spotapp.web import AddressInUse
 from spotcore.errors import SpotError
@@ -43,5 +44,5 @@ def one_line_failures(debug: bool) -> Iterator[None]:
 
 
 def _tell(text: str) -> NoReturn:
-    console.print(Text.assemble(("spotcore:", "red"), " ", text), soft_wrap=True)
+    console.print(Text.assemble(("spotcore:", "red"), " ", shown(text)), soft_wrap=True)
     sys.exit(1)

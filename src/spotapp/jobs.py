@@ -10,7 +10,8 @@ from typing import Final
 from attrs import frozen
 
 from spotadapters.channels.courier import Courier
-from spotadapters.jobs.board import Board, RunFigures
+from spotadapters.jobs.board import UPKEEP, Board, RunFigures
+from spotadapters.jobs.hearing import Hearing
 from spotadapters.jobs.table import Job
 from spotadapters.postgres.audit import AuditSeals
 from spotadapters.postgres.pool import Connections
@@ -21,7 +22,6 @@ from spotcore.schedule import Schedule, daily, every
 
 log = logging.getLogger("spotapp.jobs")
 
-UPKEEP: Final = "agent upkeep"
 OVERLAP: Final = timedelta(hours=2)  # of what came in: a run that was missed costs nothing
 SNAPSHOT_GRACE: Final = timedelta(hours=1)  # counts taken later would not be that day's
 
@@ -99,6 +99,7 @@ class _Work:
         self._clock = work.clock
         self._board = work.board
         self._courier = work.courier
+        self._hearing = Hearing(UPKEEP, work.board, work.clock)
         self._database_url = work.connections.database_url
         self._data_dir = work.data_dir
         self._seals = AuditSeals(work.connections, work.clock)
@@ -106,8 +107,9 @@ class _Work:
         self._has_cleaned = False
 
     def upkeep(self, _: datetime) -> None:
-        for agent_id, reason in self._plane.upkeep.tick().failed:
+        for agent_id, reason in self._plane.upkeep.tick(deaf_until=self._hearing.deaf_until()).failed:
             log.error("agent_stuck", extra={"agent_id": agent_id, "reason": reason})
+        self._hearing.looked()
 
     def decide(self, _: datetime) -> None:
         self._plane.decisions.round()

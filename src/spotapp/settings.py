@@ -8,12 +8,15 @@ from typing import Any, Final, TypeVar
 from attrs import field, frozen
 from platformdirs import user_data_path
 
+from spotadapters.http.auth import MAX_TOKEN
+
 T = TypeVar("T")
 
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 5000  # what deployed agents and the dashboard expect
 ROOT_DATA_DIR: Final = Path("/var/lib/spotcore")
 SEAL_KEY_HEX: Final = 64
+MIN_TOKEN: Final = 16
 
 
 class SettingsError(Exception):
@@ -47,7 +50,7 @@ def default_data_dir() -> Path:
 
 def _text(value: str) -> str:
     if not value.strip():
-        raise ValueError("an empty text")
+        raise ValueError("something that is not empty")
     return value.strip()
 
 
@@ -62,7 +65,8 @@ def _url(*schemes: str) -> Callable[[str], str]:
 
 def _whole(low: int, high: int) -> Callable[[str], int]:
     def parse(value: str) -> int:
-        if not value.isdigit() or not low <= int(value) <= high:
+        is_number = value.isascii() and value.isdigit() and len(value) <= len(str(high))
+        if not is_number or not low <= int(value) <= high:
             raise ValueError(f"a whole number from {low} to {high}")
         return int(value)
 
@@ -79,12 +83,18 @@ def _switch(value: str) -> bool:
 
 
 def _secret(value: str) -> str:
-    if len(value.strip()) < 16:
-        raise ValueError("at least 16 characters, e.g. from: openssl rand -hex 32")
-    return value.strip()
+    word = value.strip()
+    can_be_sent = word.isascii() and word.isprintable() and " " not in word
+    if not can_be_sent or not MIN_TOKEN <= len(word) <= MAX_TOKEN:
+        raise ValueError(
+            f"at least {MIN_TOKEN} characters and at most {MAX_TOKEN}, ASCII without blanks, "
+            "e.g. from: openssl rand -hex 32"
+        )
+    return word
 
 
-def _key(value: str) -> str:
+def parsed_key(value: str) -> str:
+    """A key in hex. Raises ``ValueError`` that says what would be right."""
     word = value.strip().lower()
     if len(word) != SEAL_KEY_HEX or any(letter not in "0123456789abcdef" for letter in word):
         raise ValueError("64 hex characters, e.g. from: openssl rand -hex 32")
@@ -97,8 +107,15 @@ def _level(value: str) -> str:
     return value.lower()
 
 
+def _folder(value: str) -> Path:
+    try:
+        return Path(_text(value)).expanduser()
+    except RuntimeError:
+        raise ValueError("a folder; nobody here has that home") from None
+
+
 def _dashboard(value: str) -> Path:
-    folder = Path(_text(value)).expanduser()
+    folder = _folder(value)
     if not (folder / "index.html").is_file():
         raise ValueError("a folder with a built dashboard (index.html and assets/)")
     return folder
@@ -109,9 +126,9 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "database_url": ("SPOTCORE_DATABASE_URL", _url("postgresql://", "postgres://")),
     "redis_url": ("SPOTCORE_REDIS_URL", _url("redis://", "rediss://", "unix://")),
     "admin_token": ("SPOTCORE_ADMIN_TOKEN", _secret),
-    "seal_key": ("SPOTCORE_SEAL_KEY", _key),
+    "seal_key": ("SPOTCORE_SEAL_KEY", parsed_key),
     "token_readback": ("SPOTCORE_TOKEN_READBACK", _switch),
-    "data_dir": ("SPOTCORE_DATA_DIR", lambda value: Path(_text(value)).expanduser()),
+    "data_dir": ("SPOTCORE_DATA_DIR", _folder),
     "host": ("SPOTCORE_HOST", _text),
     "port": ("SPOTCORE_PORT", _whole(1, 65_535)),
     "enable_background_jobs": ("ENABLE_BACKGROUND_JOBS", _switch),

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import gc
 import resource
 import signal
@@ -14,15 +15,21 @@ from starlette.applications import Starlette
 
 from spotadapters.http.app import create_app as http_app
 from spotadapters.jobs.scheduler import Scheduler
+from spotapp.closing import keep_out
 from spotapp.settings import Settings
 from spotapp.wiring import Wiring
 
+KEEP_ALIVE_SECONDS: Final = 75
+"""Longer than any pause of an agent between two calls (60 s), and than what balancers keep by default. A connection
+that is closed just as an agent reuses it is a failed call, and one failed heartbeat silences a v5 for good (T03)."""
+QUEUE_SECONDS: Final = 0.2  # a handshake takes a round trip
+DRAIN_SECONDS: Final = 0.5
 ENOUGH_FILES: Final = 65_536
 COLLECT_AFTER: Final = (20_000, 20, 100)  # objects, and collections of the generation before
 
 
 class AddressInUse(Exception):
-    """The port is taken; the message says by what and what to do."""
+    """The address cannot be listened on; the message says why and what to do."""
 
 
 def create_app(wiring: Wiring, scheduler: Scheduler | None = None) -> Starlette:
@@ -55,13 +62,18 @@ def bound_socket(settings: Settings) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.host, settings.port))
-    except OSError as failure:
+    except (OSError, UnicodeError) as failure:  # a name that no resolver takes is the second
         listening.close()
-        raise AddressInUse(
-            f"cannot listen on {settings.host}:{settings.port} ({failure.strerror}); "
-            f"stop what runs there or use another --port"
-        ) from failure
+        why = getattr(failure, "strerror", None) or failure
+        raise AddressInUse(f"cannot listen on {settings.host}:{settings.port} ({why}); {way_out(failure)}") from failure
     return listening
+
+
+def way_out(failure: Exception) -> str:
+    """What to do about an address that cannot be listened on."""
+    if getattr(failure, "errno", None) == errno.EADDRINUSE:
+        return "stop what runs there or use another --port"
+    return "use another --host or another --port"
 
 
 def raise_open_files() -> int:
@@ -86,8 +98,14 @@ def run(
 ) -> None:
     """Serve until SIGINT or SIGTERM, then finish what is being answered."""
     raise_open_files()
-    config = uvicorn.Config(
-        create_app(wiring, scheduler),
+    server = _Server(server_config(create_app(wiring, scheduler)), on_ready, wiring.parts.hub.close)
+    server.run(sockets=[listening])
+
+
+def server_config(app: Starlette) -> uvicorn.Config:
+    """How connections are served."""
+    return uvicorn.Config(
+        app,
         loop="uvloop",
         http="httptools",
         log_config=None,
@@ -95,18 +113,30 @@ def run(
         server_header=False,
         date_header=True,
         timeout_graceful_shutdown=5,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         backlog=2048,
     )
-    server = _Server(config, on_ready)
-    server.run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
     """uvicorn that says when it is ready and leaves with status 0 when asked to stop."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None], on_stopping: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_ready = on_ready
+        self._on_stopping = on_stopping
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Whoever has got through to this process is answered, whoever has not is refused and asks another one."""
+        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+        for listening in sockets or ():
+            keep_out(listening)
+        await asyncio.sleep(QUEUE_SECONDS)
+        for server in self.servers:
+            server.close()
+        self._on_stopping()
+        await asyncio.sleep(DRAIN_SECONDS)  # a connection that is open may have its call under way
+        await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

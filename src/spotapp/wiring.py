@@ -3,6 +3,7 @@
 import contextlib
 import os
 import platform
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -20,6 +21,7 @@ from spotadapters.http.live import LiveHub
 from spotadapters.http.metrics import Metrics
 from spotadapters.http.pulse import ShortWay
 from spotadapters.http.routing import Server
+from spotadapters.http.storm import Storm
 from spotadapters.http.waiting import Hub
 from spotadapters.jobs.board import Board
 from spotadapters.jobs.table import JobTable
@@ -35,7 +37,7 @@ from spotadapters.postgres.storage import PostgresStorage
 from spotadapters.system.clock import SystemClock
 from spotadapters.system.identity import SecureIdentity, new_seal_key
 from spotapp.jobs import Collaborators, job_table
-from spotapp.settings import Settings
+from spotapp.settings import Settings, SettingsError, parsed_key
 from spotcore.control_plane import ControlPlane, control_plane
 from spotcore.ports.world import Clock, Engine
 from spotcore.service.models import Library
@@ -77,14 +79,27 @@ def seal_key(settings: Settings) -> bytes | None:
     file = settings.data_dir / "seal.key"
     if not file.exists():
         _write_secret(file, new_seal_key().hex())
-    return bytes.fromhex(file.read_text().strip())
+    try:
+        return bytes.fromhex(parsed_key(file.read_text()))
+    except ValueError as wrong:
+        raise SettingsError(
+            f"{file} holds no key, which is {wrong}; put it back from your backup, or set SPOTCORE_SEAL_KEY"
+        ) from None
 
 
 def _write_secret(file: Path, text: str) -> None:
+    """Whole or not at all, and by one of several that begin at once."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError):
-        file.touch(mode=0o600, exist_ok=False)
-        file.write_text(text)
+    handle, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)  # 0600
+    try:
+        with os.fdopen(handle, "w") as opened:
+            opened.write(text)
+            opened.flush()
+            os.fsync(handle)
+        with contextlib.suppress(FileExistsError):
+            os.link(name, file)
+    finally:
+        os.unlink(name)
 
 
 def _metrics(connections: Connections, hub: Hub, board: Board) -> Metrics:
@@ -123,14 +138,23 @@ def open_wiring(
             transactions=storage.transactions, clock=clock, identity=identity, advisor=advisor, library=library
         )
 
+        background = control_plane(
+            transactions=lanes.polite(storage.transactions),
+            clock=clock,
+            identity=identity,
+            advisor=advisor,
+            library=library,
+        )
+
         def look_again() -> None:
             hub.doubt()
             relay.wake()
 
         book, channels = JobBook(connections, clock), Channels(connections, clock, identity)
         courier, short_way = Courier(channels), ShortWay(pulses, clock)
+        storm = Storm(plane.emergencies, storage, clock, groups=settings.urgent_threads)
         work = Collaborators(
-            plane=plane,
+            plane=background,
             connections=connections,
             clock=clock,
             board=book,
@@ -172,8 +196,10 @@ def open_wiring(
                     ),
                     dashboard=settings.dashboard_dir,
                     short_way=short_way,
+                    storm=storm,
                 ),
             )
         finally:
             short_way.close()
+            storm.close()
             lanes.close()

@@ -15,8 +15,8 @@ from spotcore.aggregate import Aggregate, check, differs_in_signs_alone
 from spotcore.clients import Client
 from spotcore.commands import Command
 from spotcore.errors import InvariantViolated
-from spotcore.events import CATALOGUE, Event, EventKind, Level
-from spotcore.ids import derived_id
+from spotcore.events import CATALOGUE, TOLD_BY, Event, EventKind, Level
+from spotcore.ids import CommandId, InstanceId, derived_id
 from spotcore.incidents import Incident
 from spotcore.instances import Instance
 from spotcore.instants import require_utc
@@ -60,6 +60,7 @@ class Change:
         self._sequence = aggregate.agent.sequence  # of ids; written back once, by ``seal``
         self.events: list[Event] = []
         self.time_served = False
+        self.deaf_until: datetime | None = None  # silence up to then says nothing about who is silent
 
     @property
     def agent(self) -> Agent:
@@ -119,9 +120,20 @@ class Change:
         self.events.append(happened)
         return happened
 
+    def tell_once(self, teller: EventKind, *kinds: EventKind, about: CommandId | InstanceId) -> None:
+        """The events of those kinds about one command or machine stay in the audit log; people hear of their cause from
+        ``teller`` alone (http-api 12.1: one notification per cause)."""
+        self.events = [
+            evolve(event, facts={**event.facts, TOLD_BY: teller.value})
+            if event.kind in kinds and about in (event.facts.get("command_id"), event.instance_id)
+            else event
+            for event in self.events
+        ]
+
     def seal(self, answer: Any, due_at: datetime | None) -> Outcome:
         """The decision as a value, its invariants checked (GR-2) and its config version judged (I6)."""
-        if self.aggregate is not self.before or self._sequence != self.agent.sequence:
+        is_served = self.time_served and due_at != self.agent.due_at  # else it would come up again at once
+        if self.aggregate is not self.before or self._sequence != self.agent.sequence or is_served:
             self.set_agent(due_at=due_at, sequence=self._sequence)
             if self.events or self.before is None or not differs_in_signs_alone(self.before, self.aggregate):
                 self.set_agent(revision=self.agent.revision + 1)

@@ -431,6 +431,10 @@ class Event:
         return CATALOGUE[self.kind]
 
 
+TOLD_BY: Final = "told_by"  # a fact: another kind of event of the same cause tells people
+_LOUDNESS: Final = tuple(Level)
+
+
 @frozen(kw_only=True)
 class Notification:
     """A message to people, unique by ``dedupe_key`` (NT-1). ``client_id`` None is a broadcast."""
@@ -457,7 +461,7 @@ def described(kind: EventKind, facts: Mapping[str, Any]) -> str:
 def notification_of(event: Event) -> Notification | None:
     """The message an event becomes, None when it is for the audit log alone."""
     spec = event.spec
-    if spec.notify is None:
+    if spec.notify is None or TOLD_BY in event.facts:
         return None
     facts = _Facts(
         event.facts,
@@ -473,12 +477,18 @@ def notification_of(event: Event) -> Notification | None:
     return Notification(
         notification_id=event.event_id,
         client_id=event.client_id,
-        severity=spec.notify,
+        severity=_severity(event, spec.notify),
         message=described(event.kind, facts),
         at=event.at,
         dedupe_key=":".join(parts),
         event_id=event.event_id,
     )
+
+
+def _severity(event: Event, usual: Level) -> Level:
+    """The kind's own, or the event's where that was toned down."""
+    toned_down = event.level is not None and _LOUDNESS.index(event.level) < _LOUDNESS.index(event.spec.audit)
+    return min(usual, event.level, key=_LOUDNESS.index) if toned_down and event.level is not None else usual
 
 
 def _shown(value: Any) -> str:

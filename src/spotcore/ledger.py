@@ -246,12 +246,9 @@ def stretch(tenure: Tenure, entries_end: datetime | None, now: datetime) -> tupl
     start, until = tenure.started_at, now - HORIZON
     if start is None or start >= until:
         return None
-    since = day_of(now - LATE)
-    if entries_end is not None:
-        since = min(since, day_of(entries_end))
-    else:
-        since = start
-    ended = tenure.ended_at
-    if ended is not None and ended <= since and entries_end is not None and entries_end >= ended:
+    late, ended = day_of(now - LATE), tenure.ended_at
+    if entries_end is None:
+        return start, until
+    if ended is not None and ended <= late and ended <= entries_end:
         return None
-    return max(day_of(start), min(since, until)), until
+    return max(day_of(start), min(late, day_of(entries_end), until)), until

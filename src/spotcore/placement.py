@@ -11,6 +11,7 @@ from attrs import frozen
 from spotcore import risk
 from spotcore.aggregate import Aggregate
 from spotcore.builds import Build
+from spotcore.errors import NotFound
 from spotcore.market import Market
 from spotcore.pools import Mode, Pool, parse_pool, pool_of
 
@@ -141,6 +142,13 @@ def ondemand(aggregate: Aggregate) -> Placement:
         mode=Mode.ONDEMAND, pool_id=None, az=az, instance_type=instance_type,
         via=via if abilities.can_switch else Via.NOTHING,
     )  # fmt: skip
+
+
+def require_known(aggregate: Aggregate, market: Market, pool: Pool) -> None:
+    """``NotFound`` for a pool that nobody has ever reported, the workload's own apart."""
+    own = aggregate.primary.pool_id if aggregate.primary is not None else None
+    if market.known and pool.pool_id not in market.pools and pool.pool_id != own:
+        raise NotFound("unknown pool")
 
 
 def in_pool(aggregate: Aggregate, market: Market, pool: Pool, now: datetime, *, for_switch: bool = False) -> Placement:

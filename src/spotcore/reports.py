@@ -10,7 +10,7 @@ from spotcore import dispatch, emergencies, endings, standby, switching
 from spotcore.change import Change
 from spotcore.commands import Command, CommandKind, CommandState
 from spotcore.errors import NotFound
-from spotcore.events import EventKind
+from spotcore.events import EventKind, Level
 from spotcore.ids import CommandId, ReplicaId, is_cloud_id, launch_placeholder
 from spotcore.instances import Instance, InstanceStatus
 from spotcore.replicas import Replica, ReplicaEnd, ReplicaEvent, ReplicaState
@@ -102,6 +102,7 @@ def launch_failed(change: Change, command: Command, reason: str) -> None:
     replica = change.aggregate.replica_on(target.instance_id)
     if replica is not None and replica.is_live:
         standby.fail(change, replica, ReplicaEnd.LAUNCH_FAILED, reason)
+        change.tell_once(EventKind.REPLICA_FAILED, EventKind.COMMAND_FAILED, about=command.command_id)
     elif replica is None and command.makes_primary and _was_tried(change, command):
         switching.failed(change, command, reason)
     else:
@@ -180,6 +181,10 @@ def termination_result(change: Change, cloud_id: str, success: bool, error: str 
     if instance is None:
         raise NotFound("unknown instance")
     if success:
+        if not (instance.is_primary or instance.is_terminal):
+            kind = EventKind.INSTANCE_TERMINATED
+            change.event(kind, instance=instance, level=Level.INFO, reason="its agent ended it")
+            change.tell_once(EventKind.INSTANCE_TERMINATION_CONFIRMED, kind, about=instance.instance_id)
         return machine_ended(change, instance)
     if instance.is_primary:
         emergencies.primary_reported_gone(change, instance, claims_success=False)
@@ -189,9 +194,17 @@ def termination_result(change: Change, cloud_id: str, success: bool, error: str 
 
 
 def _promote(change: Change, command: Command, report: CommandReport) -> None:
-    """Tags only: a failure is noted, never undone (1.2)."""
+    """Tags only: a failure is a warning, never undone (1.2)."""
+    _told(change, command, report, "setting tags failed", Level.WARNING)
+
+
+def _plain(change: Change, command: Command, report: CommandReport) -> None:
+    _told(change, command, report, "the agent reported a failure", None)
+
+
+def _told(change: Change, command: Command, report: CommandReport, unsaid: str, level: Level | None) -> None:
     if report.success is False:
-        dispatch.fail(change, command, report.message or "setting tags failed")
+        dispatch.fail(change, command, report.message or unsaid, level=level)
     else:
         dispatch.complete(change, command, report.result)
 
@@ -201,8 +214,8 @@ _BY_KIND: Final = {
     CommandKind.LAUNCH: _launch,
     CommandKind.TERMINATE: _terminate,
     CommandKind.PROMOTE: _promote,
-    CommandKind.APPLY_CONFIG: _promote,
-    CommandKind.SELF_DESTRUCT: _promote,
+    CommandKind.APPLY_CONFIG: _plain,
+    CommandKind.SELF_DESTRUCT: _plain,
 }
 
 

@@ -10,7 +10,7 @@ from spotcore import dispatch, endings, roles
 from spotcore.agents import FAILURES_BEFORE_ALARM, REPLICA_BACKOFF
 from spotcore.change import Change
 from spotcore.commands import Command, CommandKind, CommandState, Origin
-from spotcore.errors import ReplicaNotPromotable, ReplicaNotReady
+from spotcore.errors import ReplicaNotPromotable, ReplicaNotReady, StateConflict
 from spotcore.events import EventKind, Level
 from spotcore.ids import CloudId, IncidentId, InstanceId, ReplicaId
 from spotcore.instances import Instance, InstanceEvent, InstanceStatus
@@ -156,7 +156,10 @@ def confirm(
     change: Change, instance: Instance, facts: MachineFacts, *, final: InstanceStatus = InstanceStatus.RUNNING_REPLICA
 ) -> Instance:
     """The cloud has named a requested machine: it runs as a standby from now on (IN-2, SV-1). ``final`` is what it
-    becomes in the same transaction."""
+    becomes in the same transaction. Raises ``StateConflict`` for a machine that is another one of this agent (I10)."""
+    known = change.aggregate.machine(facts.cloud_id)
+    if known is not None and known.instance_id != instance.instance_id and not known.is_terminal:
+        raise StateConflict("that machine is another one of this agent already")
     confirmed = evolve(
         instance_moved(instance, InstanceEvent.CONFIRM_STANDBY, change.now),
         cloud_id=facts.cloud_id,

@@ -162,6 +162,13 @@ def failed(change: Change, command: Command, reason: str) -> None:
     change.put(switch)
     change.set_agent(last_switch_at=change.now)
     change.event(EventKind.SWITCH_FAILED, switch_id=switch.switch_id, reason=reason, command_id=command.command_id)
+    _tell_of_the_switch_alone(change, command)
+
+
+def _tell_of_the_switch_alone(change: Change, command: Command) -> None:
+    change.tell_once(
+        EventKind.SWITCH_FAILED, EventKind.COMMAND_FAILED, EventKind.COMMAND_UNDELIVERABLE, about=command.command_id
+    )
 
 
 def judge_report(change: Change, report: SwitchReport) -> Switch:
@@ -332,6 +339,8 @@ def _report_of_failure(change: Change, report: SwitchReport, command: Command | 
     change.set_agent(last_switch_at=change.now)  # SW-9
     switch = _note(change, SwitchState.FAILED, None, report, command, report.error_message)
     change.event(EventKind.SWITCH_FAILED, switch_id=switch.switch_id, reason=report.error_message)
+    if command is not None:
+        _tell_of_the_switch_alone(change, command)
     return switch
 
 

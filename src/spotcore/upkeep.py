@@ -32,6 +32,7 @@ from spotcore.switches import SwitchTrigger
 
 Rule = Callable[[Change], Any]
 AFTER_SILENCE: Final = frozenset({"offline", "heartbeat_loss"})  # alarms that every heartbeat puts off
+SILENCE: Final = AFTER_SILENCE | {"silent"}  # alarms that ring because nobody was heard
 MAX_ROUNDS = 200  # far more than any chain of consequences has links
 
 
@@ -48,15 +49,17 @@ def decide(
     change = Change(aggregate, now, actor=actor, market=market, new=new)
     answer = rule(change)
     settle(change)
-    return change.seal(answer, next_due_at(change.aggregate, change.now, served=change.time_served))
+    return change.seal(answer, next_due_at(change))
 
 
-def pass_time(change: Change) -> None:
-    """Do all that is due by now. Late jobs lose nothing: every alarm is derived from state (JB-3, JB-5)."""
-    change.time_served = True
+def pass_time(change: Change, *, deaf_until: datetime | None = None) -> None:
+    """Do all that is due by now. Late jobs lose nothing: every alarm is derived from state (JB-3, JB-5).
+
+    While the server itself could not be reached everybody was silent: until ``deaf_until`` nobody is judged by it."""
+    change.time_served, change.deaf_until = True, deaf_until
     done: set[tuple[str, str]] = set()
     for _ in range(MAX_ROUNDS):
-        due = [alarm for alarm in alarms(change.aggregate) if alarm.at <= change.now]
+        due = [alarm for alarm in alarms(change.aggregate) if _rings_at(alarm, deaf_until) <= change.now]
         ringing = [alarm for alarm in due if (alarm.name, alarm.key) not in done]
         if not ringing:
             return
@@ -120,15 +123,21 @@ class Alarm:
     act: Callable[[Change], None]
 
 
-def next_due_at(aggregate: Aggregate, now: datetime, *, served: bool) -> datetime | None:
+def next_due_at(change: Change) -> datetime | None:
     """The earliest instant at which an alarm rings; None when only a call can change anything.
 
-    ``served`` says that every alarm has just been answered: one that still rings is looked at again in a second. Other
-    decisions leave overdue alarms due, or a busy agent would never have its time pass.
+    When every alarm has just been answered, one that still rings is looked at again in a second. Other decisions leave
+    overdue alarms due, or a busy agent would never have its time pass.
     """
-    earliest = now + timedelta(seconds=1)
-    instants = [max(alarm.at, earliest) if served else alarm.at for alarm in alarms(aggregate)]
-    return min(instants, default=None)
+    instants = [_rings_at(alarm, change.deaf_until) for alarm in alarms(change.aggregate)]
+    earliest = min(instants, default=None)
+    if earliest is None or not change.time_served:
+        return earliest
+    return max(earliest, change.now + timedelta(seconds=1))
+
+
+def _rings_at(alarm: "Alarm", deaf_until: datetime | None) -> datetime:
+    return max(alarm.at, deaf_until) if deaf_until is not None and alarm.name in SILENCE else alarm.at
 
 
 def signs(aggregate: Aggregate) -> Signs:

@@ -168,7 +168,7 @@ def test_marking_very_many_goes_in_steps_e89(world: World, monkeypatch: pytest.M
     assert world.plane.notices.mark_all_read(world.client_id) == count
 
 
-def test_marking_all_touches_nobody_elses_notifications_nt2(world: World) -> None:
+def test_marking_all_touches_nobody_elses_notifications_nt2_failure_96(world: World) -> None:
     other = world.plane.clients.create("Other").client.client_id
     agents(world, 3)
     assert world.plane.notices.mark_all_read(other) == 1  # that it was created

@@ -87,7 +87,7 @@ def test_sv8_a_failover_moves_the_boundary_and_no_hour_counts_twice(world: World
     assert sums.baseline == D("0.45")  # 3.75 h × 0.12: never one hour more
 
 
-def test_the_replica_lowers_the_saving_by_its_cost_67(world: World) -> None:
+def test_the_replica_lowers_the_saving_by_its_cost_failure_67(world: World) -> None:
     ready = with_replica(world)
     live(world, ready.agent_id, 3)
     world.plane.savings.accrue()
@@ -98,7 +98,7 @@ def test_the_replica_lowers_the_saving_by_its_cost_67(world: World) -> None:
     assert sums.saving == sums.baseline - sums.cost
 
 
-def test_69_nobody_reported_a_price_so_nothing_is_claimed(world: World) -> None:
+def test_failure_69_nobody_reported_a_price_so_nothing_is_claimed(world: World) -> None:
     world.register()
     world.clock.advance(7200)
     world.plane.savings.accrue()

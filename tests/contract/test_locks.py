@@ -16,6 +16,7 @@ from spotcore.ids import CloudId
 from spotcore.incidents import Severity
 from spotcore.liveness import Heartbeat
 from spotcore.pools import Mode
+from spotcore.ports.storage import Keys
 from spotcore.replicas import ReplicaState
 from spotcore.reports import ReplicaStatusReport
 from spotcore.roles import ReportedPrices
@@ -50,6 +51,29 @@ def test_the_agent_row_stays_locked_until_the_transaction_ends_gr1(world: World)
     thread.join()
     with world.transactions() as uow:
         assert uow.agents.lock(world.client_id, agent_id).agent.agent_id == agent_id
+
+
+def test_a_group_takes_only_rows_that_nobody_holds_and_waits_for_none_gr1(world: World) -> None:
+    held, free = world.register("held").agent_id, world.register("free").agent_id
+    locked, release = threading.Event(), threading.Event()
+
+    def holder() -> None:
+        with world.transactions() as uow:
+            uow.agents.lock(world.client_id, held)
+            locked.set()
+            release.wait(10)
+
+    thread = threading.Thread(target=holder)
+    thread.start()
+    assert locked.wait(5)
+    with world.transactions() as uow:
+        assert set(uow.agents.lock_free(world.client_id, {held: Keys(), free: Keys()})) == {free}
+        with pytest.raises(StateConflict), world.transactions() as other:
+            other.agents.lock(world.client_id, free)
+    release.set()
+    thread.join()
+    with world.transactions() as uow:
+        assert set(uow.agents.lock_free(world.client_id, {held: Keys(), free: Keys()})) == {held, free}
 
 
 def test_concurrent_effective_updates_raise_the_version_by_exactly_their_number_cv10(world: World) -> None:

@@ -43,6 +43,6 @@ def test_a_host_of_another_agent_is_never_taken(world: World) -> None:
     try:
         world.plane.commands.launched(world.agent_caller, agent_id, temp, facts, launch.request_id)  # type: ignore[arg-type]
     except Exception as refusal:
-        assert getattr(refusal, "code", None) == "INSTANCE_OWNED"
+        assert getattr(refusal, "code", None) == "NOT_FOUND"
     assert world.primary(other) == "i-0b"
     assert world.primary(agent_id) == "i-0a"

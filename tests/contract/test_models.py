@@ -116,7 +116,7 @@ def test_activating_the_live_one_again_changes_nothing(shelf: Shelf) -> None:
     assert shelf.state(first) is S.FALLBACK
 
 
-def test_a_session_that_is_rejected_leaves_the_live_one_live_86(shelf: Shelf) -> None:
+def test_a_session_that_is_rejected_leaves_the_live_one_live_failure_86(shelf: Shelf) -> None:
     live = shelf.live(a_model(0.1))
     weights = {"model.safetensors": safetensors(SHAPES, float("nan"))}
     bad = shelf.upload({"manifest.json": b"{}", **weights})
@@ -130,7 +130,7 @@ def test_a_session_that_is_rejected_leaves_the_live_one_live_86(shelf: Shelf) ->
         shelf.models.activate(live)
 
 
-def test_an_unknown_session_is_404_and_an_engine_is_no_model_87(shelf: Shelf) -> None:
+def test_an_unknown_session_is_404_and_an_engine_is_no_model_failure_87(shelf: Shelf) -> None:
     with pytest.raises(NotFound):
         shelf.models.activate("nobody")
     engine, _ = shelf.engine(an_engine())
@@ -152,7 +152,7 @@ def test_a_check_that_died_with_its_process_is_done_again(shelf: Shelf) -> None:
     assert shelf.models.activate(session_id).state is S.ACTIVE
 
 
-def test_rollback_brings_back_byte_identical_files_88(shelf: Shelf) -> None:
+def test_rollback_brings_back_byte_identical_files_failure_88(shelf: Shelf) -> None:
     first, second = shelf.live(a_model(0.1)), shelf.live(a_model(0.2))
     shelf.upload(a_model(0.3))  # the same names with other bytes
     shelf.upload({**a_model(0.3), "manifest.json": b"{}"})
@@ -184,7 +184,7 @@ def test_deactivation_leaves_none_live_and_a_way_back(shelf: Shelf) -> None:
     assert shelf.models.rollback().session_id == second
 
 
-def test_old_files_end_after_30_days_records_stay_and_shared_files_too_88(shelf: Shelf) -> None:
+def test_old_files_end_after_30_days_records_stay_and_shared_files_too_failure_88(shelf: Shelf) -> None:
     first = shelf.live(a_model(0.1))
     twin = shelf.upload(a_model(0.1))  # the same bytes under another session
     old = shelf.upload(a_model(0.2))
@@ -250,7 +250,7 @@ REFUSED: dict[str, tuple[dict[str, bytes], type[Exception]]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_a_refused_batch_leaves_nothing_and_the_live_one_live_85_86(shelf: Shelf, case: str) -> None:
+def test_a_refused_batch_leaves_nothing_and_the_live_one_live_failures_85_86(shelf: Shelf, case: str) -> None:
     files, refusal = REFUSED[case]
     live = shelf.live(a_model(0.1))
     kept = shelf.blobs.names()
@@ -306,7 +306,7 @@ def test_manifest_digests_decide_not_names_ms5(shelf: Shelf) -> None:
     assert manifest(weights)["files"]["model.safetensors"] != manifest(a_model(0.1))["files"]["model.safetensors"]
 
 
-def test_an_activation_during_a_failover_changes_nothing_about_it_91(shelf: Shelf) -> None:
+def test_an_activation_during_a_failover_changes_nothing_about_it_failure_91(shelf: Shelf) -> None:
     client = shelf.plane.clients.create("Acme").client
     world = World(plane=shelf.plane, transactions=shelf.transactions, clock=shelf.clock, client_id=client.client_id)
     agent_id = world.register("web", "i-0a").agent_id

@@ -55,7 +55,7 @@ def events(world: World) -> list[EventKind]:
     return [event.kind for event in storage.tables.events]
 
 
-def test_gf1_gf5_a_gap_is_filled_told_once_and_the_next_run_changes_nothing(world: World) -> None:
+def test_gf1_gf5_a_gap_is_filled_told_once_and_the_next_run_changes_nothing_failure_78(world: World) -> None:
     agent_id = world.register().agent_id
     start = world.clock.now()
     world.clock.advance(7200)
@@ -75,7 +75,7 @@ def test_gf1_gf5_a_gap_is_filled_told_once_and_the_next_run_changes_nothing(worl
     assert told(world, EventKind.PRICE_GAP) == 1
 
 
-def test_gf5_a_late_measurement_replaces_the_fill_and_the_rest_is_computed_anew(world: World) -> None:
+def test_gf5_a_late_measurement_replaces_the_fill_and_the_rest_is_computed_anew_failure_76(world: World) -> None:
     agent_id = world.register().agent_id
     start = world.clock.now()
     world.clock.advance(7200)
@@ -88,7 +88,7 @@ def test_gf5_a_late_measurement_replaces_the_fill_and_the_rest_is_computed_anew(
     ]  # fmt: skip
 
 
-def test_gf4_open_ends_are_not_filled_and_long_gaps_neither(world: World) -> None:
+def test_gf4_open_ends_are_not_filled_and_long_gaps_neither_failure_77(world: World) -> None:
     agent_id = world.register().agent_id
     start = world.clock.now()
     world.clock.advance(6 * 3600)

@@ -64,7 +64,9 @@ def shown(world: World) -> tuple[dict[str, SpotQuote], dict[str, tuple[Decimal, 
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_dq4_dq6_live_buckets_equal_the_pure_function_whatever_order_they_came_in(world: World, seed: int) -> None:
+def test_dq4_dq6_live_buckets_equal_the_pure_function_whatever_order_they_came_in_failures_73_74(
+    world: World, seed: int
+) -> None:
     rows = history(seed, world.clock.now())
     arrival = rows + rows[::3]  # DQ-3: some twice
     random.Random(seed + 100).shuffle(arrival)
@@ -85,7 +87,7 @@ def assert_buckets(world: World, rows: Sequence[Contender]) -> None:
         assert quotes[pool_id].confidence == CONFIDENCE[latest.source]
 
 
-def test_dq3_the_same_submission_in_a_better_role_is_a_no_op(world: World) -> None:
+def test_dq3_the_same_submission_in_a_better_role_is_a_no_op_failure_78(world: World) -> None:
     """A replica repeats itself after its promotion: raw holds the first receipt, and so does the bucket."""
     at = world.clock.now()
     seen = Observation(submission_id="s-1", pool_id=POOLS[0], price=Decimal("0.04"), observed_at=at)

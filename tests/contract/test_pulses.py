@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 from spotadapters.postgres.pool import Connections
 from spotadapters.postgres.pulses import IDLE, NOTE, Pulses, Sign
 from spotadapters.postgres.storage import PostgresStorage
+from spotcore.agents import Link
 from spotcore.aggregate import Aggregate
 from spotcore.dispatch import Dialect
 from spotcore.ids import AgentId, CloudId
@@ -117,7 +118,7 @@ def test_once_anything_has_happened_the_heartbeat_is_left_to_be_judged(ward: War
     if change == "config":
         ward.world.set(ward.agent_id, auto_switch_enabled=False)
     elif change == "command":
-        ward.world.switch(ward.agent_id)
+        ward.world.switch(ward.agent_id, None)
     elif change == "delete":
         plane.agents.delete(ward.world.user, ward.agent_id)
     else:
@@ -174,6 +175,25 @@ def test_the_same_agent_twice_in_a_group_keeps_the_later_moment(ward: Ward) -> N
     assert ward.aggregate().agent.last_heartbeat_at == late
     assert ward.pulses.note([ward.sign(steady, at=early)]) == {0}
     assert ward.aggregate().agent.last_heartbeat_at == late
+
+
+def test_ag1_after_a_clock_was_put_back_silence_counts_from_the_last_heartbeat(ward: Ward) -> None:
+    """Not from the one that was noted in what is the future now: an agent that ends would stay online for an hour."""
+    steady = ward.steady()
+    assert ward.pulses.note([ward.sign(steady)]) == {0}
+    ward.clock.advance(-60)  # as far as clocks of several machines may differ
+    noted = ward.aggregate().agent.last_heartbeat_at
+    assert ward.pulses.note([ward.sign(steady)]) == {0}
+    assert ward.aggregate().agent.last_heartbeat_at == noted
+    ward.clock.advance(-3_600)
+    assert ward.pulses.note([ward.sign(steady)]) == {0}
+    found, now = ward.aggregate(), ward.clock.now()
+    assert found.agent.last_heartbeat_at == now
+    assert [row.last_seen_at for row in found.instances.values()] == [now]
+    ward.world.tick(119)
+    assert ward.aggregate().agent.link is Link.ONLINE
+    ward.world.tick(2)
+    assert ward.aggregate().agent.link is Link.OFFLINE
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -240,7 +260,7 @@ def test_an_idle_poll_stays_idle_until_a_command_is_queued(ward: Ward) -> None:
     assert handed.idle_at == ward.aggregate().agent.revision
     poll = ward.sign(steady, revision=handed.idle_at)
     assert ward.pulses.idle([poll, evolve(poll, revision=handed.idle_at - 1)]) == {0}
-    ward.world.switch(ward.agent_id)
+    ward.world.switch(ward.agent_id, None)
     assert ward.pulses.idle([poll]) == frozenset()
 
 
@@ -258,7 +278,7 @@ def test_one_question_for_many_polls_names_those_that_may_find_something(ward: W
     assert ward.pulses.changed(signs, ward.clock.now()) == {1, 2, 3, 4, 5}
     assert ward.pulses.changed([poll] * 3_000, ward.clock.now()) == frozenset()
     assert ward.pulses.changed([], ward.clock.now()) == frozenset()
-    ward.world.switch(ward.agent_id)
+    ward.world.switch(ward.agent_id, None)
     assert ward.pulses.changed([poll, poll], ward.clock.now()) == {0, 1}
 
 

@@ -45,7 +45,7 @@ def test_its_immediate_notice_is_a_termination_and_repeats_change_nothing_c42_t2
     agent.decide()
     first = agent.notice("2f1c1c7e-0000-4000-8000-000000000001", immediate=True)
     assert first.status == 200
-    assert first.body["success"] is True
+    assert first.body["success"] is False  # Z9: nothing can be launched for this build
     assert first.body["action"] == "emergency_snapshot_required"
     for number in range(2, 12):
         repeat = agent.notice(f"2f1c1c7e-0000-4000-8000-{number:012d}", immediate=True)

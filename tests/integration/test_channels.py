@@ -6,11 +6,9 @@ import hmac
 import json
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from attrs import define, field
 
 from spotadapters.channels.courier import Courier
 from spotadapters.channels.sending import new_secret, require_address, signature
@@ -20,44 +18,15 @@ from spotadapters.system.identity import SecureIdentity
 from spotcore.channels import ChannelKind, DeliveryState
 from spotcore.errors import NotFound, ValidationFailed
 from spotcore.events import Level
+from tests.support.receiver import Receiver, a_receiver
 from tests.support.server import Site, Tenant
 from tests.support.wire_agents import V4c
 
 
-@define
-class Receiver:
-    """A web server that takes notes."""
-
-    url: str
-    status: int = 200
-    calls: list[tuple[dict[str, str], bytes]] = field(factory=list)
-
-    def bodies(self) -> list[Any]:
-        return [json.loads(body) for _, body in self.calls]
-
-
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    taken: list[Receiver] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            taken[0].calls.append(({name.lower(): value for name, value in self.headers.items()}, body))
-            self.send_response(taken[0].status)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            return
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        taken.append(Receiver(f"http://127.0.0.1:{server.server_port}/hook"))
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield taken[0]
-        server.shutdown()
-        thread.join()
+    with a_receiver() as opened:
+        yield opened
 
 
 @pytest.fixture

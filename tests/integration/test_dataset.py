@@ -109,7 +109,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "datasets"
 
 
-def test_ds1_ds4_every_row_and_feature_is_what_a_hand_makes_of_it(database_url: str, folder: Path) -> None:
+def test_ds1_ds4_every_row_and_feature_is_what_a_hand_makes_of_it_failure_82(database_url: str, folder: Path) -> None:
     chance = random.Random(5)
     series = history(chance)
     starts = sorted(series[POOLS[0]])
@@ -129,7 +129,7 @@ def test_ds1_ds4_every_row_and_feature_is_what_a_hand_makes_of_it(database_url: 
     assert sum(row["interrupted"] for row in rows) > 5
 
 
-def test_ds3_nothing_of_the_future_changes_a_row(database_url: str, folder: Path) -> None:
+def test_ds3_nothing_of_the_future_changes_a_row_failure_81(database_url: str, folder: Path) -> None:
     """What comes later changes no feature of what was there; only labels look ahead, by an hour."""
     chance = random.Random(6)
     whole = history(chance)
@@ -194,7 +194,7 @@ def test_ds5_ds6_versions_never_change_and_nothing_new_makes_none(database_url: 
     assert refusal.value.diag.constraint_name == "ds5_versions_never_change"
 
 
-def test_ds5_a_build_that_fails_leaves_the_current_one(database_url: str, folder: Path) -> None:
+def test_ds5_a_build_that_fails_leaves_the_current_one_failure_80(database_url: str, folder: Path) -> None:
     store(database_url, history(random.Random(9), hours=3))
     datasets = Datasets(database_url, folder)
     first = datasets.build(NOW)

@@ -107,6 +107,26 @@ def test_a_clock_that_was_an_hour_ahead_keeps_nobody_from_the_slots_of_now(opene
     assert len(ran) == 2
 
 
+def test_jb5_an_hour_that_a_clock_put_back_brings_again_has_its_slots_once_more(opened: Opened, book: JobBook) -> None:
+    """Else nothing would be done for an hour by whoever did not hold these slots before."""
+    clock = opened[2]
+    slot = HOURLY.slot(clock.now())
+    clock.advance(3_000)
+    assert book.claim("seal", HOURLY, slot, "a") is Claim.WON
+    assert book.claim("watch", HOURLY, slot, "a") is Claim.WON
+    book.end("watch", HOURLY, slot, None, RunFigures(), None)
+    clock.advance(-59)  # as far as clocks of several machines may differ
+    assert book.claim("seal", HOURLY, slot, "b") is Claim.TAKEN
+    assert book.claim("watch", HOURLY, slot, "b") is Claim.FINISHED
+    assert book.is_finished("watch", slot)
+    clock.advance(-2)
+    assert not book.is_finished("watch", slot)
+    assert [book.claim(name, HOURLY, slot, "b") for name in ("seal", "watch")] == [Claim.WON, Claim.WON]
+    assert [book.claim(name, HOURLY, slot, "c") for name in ("seal", "watch")] == [Claim.TAKEN, Claim.TAKEN]
+    book.end("watch", HOURLY, slot, None, RunFigures(), None)
+    assert book.claim("watch", HOURLY, slot, "c") is Claim.FINISHED
+
+
 # runs
 
 

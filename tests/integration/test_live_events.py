@@ -292,7 +292,7 @@ def test_an_emergency_is_told_step_by_step_em(site: Site, agent: V4c) -> None:
 # ---- who hears what
 
 
-def test_two_tenants_hear_nothing_of_each_other_96(site: Site, agent: V4c) -> None:
+def test_two_tenants_hear_nothing_of_each_other_failure_96(site: Site, agent: V4c) -> None:
     other = site.client("Other")
     foreign = V4c(other, site.new_machine())
     foreign.register()
@@ -319,7 +319,7 @@ def test_two_tenants_hear_nothing_of_each_other_96(site: Site, agent: V4c) -> No
     assert sorted(mine + theirs, key=lambda one: int(one["id"])) == everything
 
 
-def test_k_listeners_each_hear_all_events_in_their_order_102(site: Site, agent: V4c) -> None:
+def test_k_listeners_each_hear_all_events_in_their_order_failure_102(site: Site, agent: V4c) -> None:
     def act() -> None:
         for _ in range(10):
             agent.stop()

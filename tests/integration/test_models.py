@@ -134,7 +134,7 @@ def test_a_model_is_uploaded_activated_and_listed_e64_e65_e67(lab: Site, databas
     assert audited(database_url) == [("ml_models_uploaded", "info"), ("ml_models_activated", "info")]
 
 
-def test_a_rollback_restores_byte_identical_files_e66_88(lab: Site, shelf: Path, database_url: str) -> None:
+def test_a_rollback_restores_byte_identical_files_e66_failure_88(lab: Site, shelf: Path, database_url: str) -> None:
     first = activated(lab, a_model(0.1))
     before = {one.name: one.read_bytes() for one in shelf.iterdir() if one.is_file()}
     second = activated(lab, a_model(0.2))
@@ -156,7 +156,9 @@ def test_a_rollback_restores_byte_identical_files_e66_88(lab: Site, shelf: Path,
     assert live(lab) == [first]
 
 
-def test_a_rejected_session_is_409_with_the_reason_and_the_live_one_stays_86(lab: Site, database_url: str) -> None:
+def test_a_rejected_session_is_409_with_the_reason_and_the_live_one_stays_failure_86(
+    lab: Site, database_url: str
+) -> None:
     good = activated(lab, a_model())
     weights = {"model.safetensors": safetensors(SHAPES, layers__1__bias=[float("inf")])}
     bad = uploaded(lab, {"manifest.json": json.dumps(manifest(weights)).encode(), **weights})
@@ -175,7 +177,7 @@ def test_activation_names_a_session_e65(lab: Site, body: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize("session_id", ["nobody", "../../etc", "a\x00b"])
-def test_an_unknown_session_is_404_e65_87(lab: Site, session_id: str) -> None:
+def test_an_unknown_session_is_404_e65_failure_87(lab: Site, session_id: str) -> None:
     first = activated(lab, a_model())
     answer = lab.call("POST", ACTIVATE, {"sessionId": session_id})
     assert (answer.status, answer.body["code"]) == (404, "NOT_FOUND")
@@ -311,7 +313,7 @@ class Canary:
         return (Path.touch, (self.trace,))
 
 
-def test_no_code_and_no_pickle_ever_runs_85(lab: Site, tmp_path: Path, shelf: Path) -> None:
+def test_no_code_and_no_pickle_ever_runs_failure_85(lab: Site, tmp_path: Path, shelf: Path) -> None:
     trace = tmp_path / "canary"
     poison = pickle.dumps(Canary(trace))
     code = f"open({str(trace)!r}, 'w')\n".encode()

@@ -263,9 +263,9 @@ def test_only_what_rules_read_is_compared(body: bytes, words: Any) -> None:
 # groups
 
 
-def in_groups(write: Any, count: int) -> list[bool]:
-    async def main() -> list[bool]:
-        groups: Groups[int] = Groups(write, "test")
+def in_groups(write: Any, count: int, **more: int) -> list[bool | None]:
+    async def main() -> list[bool | None]:
+        groups: Groups[int, bool] = Groups(write, "test", **more)
         try:
             return list(await asyncio.gather(*(groups.done(number) for number in range(count))))
         finally:
@@ -277,32 +277,42 @@ def in_groups(write: Any, count: int) -> list[bool]:
 def test_calls_that_arrive_together_share_a_write_and_each_gets_its_own_answer() -> None:
     sizes: list[int] = []
 
-    def write(group: Sequence[int]) -> frozenset[int]:
+    def write(group: Sequence[int]) -> dict[int, bool]:
         sizes.append(len(group))
-        return frozenset(place for place, number in enumerate(group) if number % 2)
+        return {place: True for place, number in enumerate(group) if number % 2}
 
-    assert in_groups(write, 1_200) == [bool(number % 2) for number in range(1_200)]
+    assert in_groups(write, 1_200) == [True if number % 2 else None for number in range(1_200)]
     assert len(sizes) < 40
     assert max(sizes) <= 500
 
 
+def test_several_writers_work_at_the_same_time_on_groups_of_their_own() -> None:
+    both = threading.Barrier(2, timeout=5)
+
+    def write(group: Sequence[int]) -> dict[int, bool]:
+        both.wait()  # raises unless two writers are here at once
+        return dict.fromkeys(range(len(group)), True)
+
+    assert in_groups(write, 2, writers=2, largest=1) == [True, True]
+
+
 @pytest.mark.parametrize("trouble", [Unavailable("away"), ZeroDivisionError("a defect")])
 def test_a_group_that_fails_sends_everybody_the_ordinary_way(trouble: Exception) -> None:
-    def write(_: Sequence[int]) -> frozenset[int]:
+    def write(_: Sequence[int]) -> dict[int, bool]:
         raise trouble
 
-    assert in_groups(write, 20) == [False] * 20
+    assert in_groups(write, 20) == [None] * 20
 
 
 def test_a_caller_that_hangs_up_hurts_nobody_else() -> None:
     gate = threading.Event()
 
-    def write(group: Sequence[int]) -> frozenset[int]:
+    def write(group: Sequence[int]) -> dict[int, bool]:
         gate.wait(5)
-        return frozenset(range(len(group)))
+        return dict.fromkeys(range(len(group)), True)
 
-    async def main() -> bool:
-        groups: Groups[int] = Groups(write, "test")
+    async def main() -> bool | None:
+        groups: Groups[int, bool] = Groups(write, "test")
         gone, stays = asyncio.ensure_future(groups.done(1)), asyncio.ensure_future(groups.done(2))
         await asyncio.sleep(0.05)
         gone.cancel()

@@ -10,6 +10,8 @@ from spotcore.testing import FleetMachine, ManualClock
 class MemoryFleet(FleetMachine):
     """I1…I14 over any sequence, in memory."""
 
+    owns_storage = True
+
     def open_storage(self, clock: ManualClock) -> Transactions:
         return MemoryStorage().transactions
 

@@ -6,13 +6,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from attrs import define, field
 
 from spotadapters.embedded import EmbeddedStack
 from spotadapters.postgres.migrate import migrate
+from tests.support.load import call
 from tests.support.up import TOKEN, free_port
 
 
@@ -22,7 +25,7 @@ class Process:
 
     process: "subprocess.Popen[bytes]"
     log: Path
-    port: int | None = None
+    port: int = 0  # of a web process
 
     def kill(self) -> None:
         self.process.kill()
@@ -41,20 +44,34 @@ class Installation:
     stack: EmbeddedStack
     folder: Path
     processes: list[Process] = field(factory=list)
+    numbers: "count[int]" = field(factory=count)
+    database_url: str | None = None  # the way that processes take to the database, if not the direct one
 
     @property
     def environment(self) -> Mapping[str, str]:
         return {
             **os.environ,
-            "SPOTCORE_DATABASE_URL": self.stack.database_url,
+            "SPOTCORE_DATABASE_URL": self.database_url or self.stack.database_url,
             "SPOTCORE_REDIS_URL": self.stack.redis_url,
             "SPOTCORE_ADMIN_TOKEN": TOKEN,
             "SPOTCORE_SEAL_KEY": "ab" * 32,
             "SPOTCORE_DATA_DIR": str(self.folder / "shared"),
         }
 
+    def a_client(self, web: Process) -> str:
+        """A client's token."""
+        answer = call(web.port, "POST", "/api/admin/clients/create", {"name": "Acme"})
+        assert answer.status == 201, answer
+        token: str = answer.body["data"]["client"]["token"]
+        return token
+
+    def together(self, *names: str) -> list[Process]:
+        """Processes started at once: ``web``, ``scheduler``, ``worker``."""
+        with ThreadPoolExecutor(len(names)) as pool:
+            return list(pool.map(lambda name: self.web() if name == "web" else self.start(name), names))
+
     def start(self, *words: str) -> Process:
-        log = self.folder / f"{words[0]}-{len(self.processes)}.log"
+        log = self.folder / f"{words[0]}-{next(self.numbers)}.log"
         with log.open("wb") as out:
             command = [sys.executable, "-m", "spotapp.cli", *words]
             process = subprocess.Popen(command, stdout=out, stderr=out, env=self.environment)

@@ -40,27 +40,36 @@ def success(data: Any, message: str | None = None, status: int = 200) -> Told:
     return Told(status, json.dumps(body).encode())
 
 
-def refusal(status: int, code: str, error: str, **details: Any) -> Told:
+def refusal(status: int, code: str, error: str, /, **details: Any) -> Told:
     body = {"status": "error", "data": None, "error": error, "code": code} | ({"details": details} if details else {})
     return Told(status, json.dumps(body).encode())
 
 
+NOT_FOUND = refusal(404, "NOT_FOUND", "not found")
+
+
 @define
 class ScriptedHttp:
-    """What is told last stays; several answers to one name are given in turn."""
+    """What is told last stays; several answers to one name are given in turn; ``otherwise`` answers all else."""
 
     url: str = ""
+    otherwise: Told = NOT_FOUND
     asked: list[Asked] = field(factory=list)
     _answers: dict[str, deque[Told]] = field(factory=dict)
 
     def tell(self, name: str, *answers: Told) -> None:
         self._answers[name] = deque(answers)
 
+    def forget(self) -> None:
+        self.asked.clear()
+        self._answers.clear()
+        self.otherwise = NOT_FOUND
+
     def answer(self, asked: Asked) -> Told:
         self.asked.append(asked)
         waiting = self._answers.get(asked.name)
         if not waiting:
-            return refusal(404, "NOT_FOUND", "not found")
+            return self.otherwise
         return waiting.popleft() if len(waiting) > 1 else waiting[0]
 
 

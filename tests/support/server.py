@@ -17,6 +17,7 @@ from spotadapters.http.limits import Limits
 from spotadapters.http.live import LiveHub
 from spotadapters.http.pulse import ShortWay
 from spotadapters.http.routing import Server
+from spotadapters.http.storm import Storm
 from spotadapters.http.waiting import Hub
 from spotadapters.postgres.live import LiveFeed, LiveRelay
 from spotadapters.postgres.pool import Connections
@@ -153,6 +154,7 @@ def a_site(database_url: str, library: Library | None = None, *, is_new: bool = 
             _admit_admin(storage, identity, clock)
         pulses = Pulses(connections)
         short_way = ShortWay(pulses, clock)
+        storm = Storm(plane.emergencies, storage, clock, groups=2)
         counted = MemoryStorage()
         lanes = Lanes(ordinary=4, pulse=2, urgent=4)
         hub = Hub(lambda signs: pulses.changed(signs, clock.now()))
@@ -168,6 +170,7 @@ def a_site(database_url: str, library: Library | None = None, *, is_new: bool = 
             live=live,
             server=Server(version="test"),
             short_way=short_way,
+            storm=storm,
             limits=Limits(counted),
         )
         app = create_app(parts)
@@ -178,4 +181,5 @@ def a_site(database_url: str, library: Library | None = None, *, is_new: bool = 
             )  # fmt: skip
         relay.stop()
         short_way.close()
+        storm.close()
         lanes.close()

@@ -169,13 +169,15 @@ class World:
         assert not result.failed, result.failed
 
 
-def a_world(transactions: Transactions | None = None, clock: FakeClock | None = None) -> World:
-    """A world over memory, or over the given storage."""
+def a_world(transactions: Transactions | None = None, clock: FakeClock | None = None, number: int = 0) -> World:
+    """A world over memory, or over the given storage. Worlds with numbers of their own can share a storage."""
     clock = clock or FakeClock()
     storage = transactions if transactions is not None else MemoryStorage().transactions
-    plane = control_plane(transactions=storage, clock=clock, identity=CountingIdentity())
-    client = plane.clients.create("Acme", "ops@acme.example").client
-    return World(plane=plane, transactions=storage, clock=clock, client_id=client.client_id)
+    plane = control_plane(transactions=storage, clock=clock, identity=CountingIdentity(f"{number:08x}"))
+    name = f"Acme {number}" if number else "Acme"
+    client = plane.clients.create(name, f"ops@{name.lower().replace(' ', '')}.example").client
+    machines = count((number << 32) + 1)
+    return World(plane=plane, transactions=storage, clock=clock, client_id=client.client_id, machines=machines)
 
 
 @define

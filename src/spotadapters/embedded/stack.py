@@ -62,7 +62,7 @@ class EmbeddedStack:
         account = service_account()
         require_reachable(account, self.data_dir / "postgres" / "cluster")
         try:
-            self.data_dir.mkdir(parents=True, exist_ok=True)
+            account.make_folder(self.data_dir)
         except OSError as failure:
             raise EmbeddedError(
                 f"cannot create {self.data_dir}: {failure.strerror}; use another --data-dir"

@@ -14,7 +14,7 @@ class EmbeddedValkey:
     """Valkey without persistence."""
 
     def __init__(self, program: Path, folder: Path, account: Account, on_event: Callable[[str], None]) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        account.make_folder(folder)
         self.port = free_port()
         self.password = secrets.token_hex(24)
         config = folder / "valkey.conf"

@@ -15,7 +15,7 @@ from typing import Any, Final
 import psycopg
 from attrs import frozen
 
-from spotadapters.history.reading import columns_of, require_whole
+from spotadapters.history.reading import CUT_PACKED, columns_of, require_whole
 from spotadapters.history.refusals import UnreadableHistory
 
 BANDS: Final = ("<5 %", "5-10 %", "10-15 %", "15-20 %", ">20 %")  # interrupted a month
@@ -54,7 +54,7 @@ def read_advice(file: Path, as_of: date) -> tuple[list[Advice], list[str]]:
             require_whole(file)
             with _opened(file) as text:
                 found = list(_of_csv(csv.DictReader(text), file))
-    except (EOFError, gzip.BadGzipFile, UnicodeDecodeError, json.JSONDecodeError, csv.Error) as failure:
+    except (*CUT_PACKED, UnicodeDecodeError, json.JSONDecodeError, RecursionError, csv.Error) as failure:
         raise UnreadableHistory(f"{file}: not a whole advisor file ({failure}); fetch it again") from failure
     good: dict[tuple[str, str, str, date], Advice] = {}
     bad: list[str] = []
@@ -105,7 +105,7 @@ def known_advice(
 
 def _opened(file: Path) -> Any:
     opener: Any = gzip.open if file.name.lower().endswith(".gz") else open
-    return opener(file, "rt", encoding="utf-8", newline="")
+    return opener(file, "rt", encoding="utf-8-sig", newline="")
 
 
 def _of_json(data: Any, file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -113,7 +113,8 @@ def _of_json(data: Any, file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if not isinstance(regions, dict):
         raise UnreadableHistory(f"{file}: no spot_advisor in it; fetch spot-advisor-data.json again")
     ranges = data.get("ranges")
-    indexes = [one.get("index") if isinstance(one, dict) else None for one in ranges or ()]
+    bands = ranges if isinstance(ranges, list) else []
+    indexes = [one.get("index") if isinstance(one, dict) else None for one in bands]
     if sorted(map(str, indexes)) != [str(number) for number in range(len(BANDS))]:
         raise UnreadableHistory(f"{file}: its ranges are {indexes}, not the five known ones ({', '.join(BANDS)})")
     for region, systems in regions.items():

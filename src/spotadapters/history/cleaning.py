@@ -13,7 +13,7 @@ from attrs import frozen
 from spotadapters.history.duck import open_duckdb
 from spotadapters.history.engine import DISCREPANCIES, METHODS, Clean, Raw, clean
 from spotadapters.history.loading import Progress
-from spotadapters.history.reading import INSTANT, MICROS, NANOS, require_whole, scan_of
+from spotadapters.history.reading import INSTANT, MICROS, NANOS, OLDEST, require_whole, scan_of
 from spotadapters.history.refusals import UnknownFormat, UnreadableHistory
 from spotcore.errors import ValidationFailed
 from spotcore.pools import parse_pool
@@ -22,7 +22,6 @@ from spotcore.quality import FILL_CONFIDENCE
 
 WINDOW: Final = 700_000  # observations at once; a type and region is never divided (GF-2)
 MOST_POOLS: Final = 400  # at once: sparse histories may be long
-OLDEST: Final = datetime(2006, 1, 1)
 COLUMNS: Final = ("pool_id", "observed_at", "price", "source", "submission_id")
 NEEDED: Final = ("pool_id", "observed_at", "price")
 FORMS: Final[Mapping[str, str]] = {".csv": "csv, header true", ".parquet": "parquet"}

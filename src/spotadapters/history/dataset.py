@@ -13,6 +13,7 @@ import psycopg
 from attrs import frozen
 
 from spotadapters.history.duck import open_duckdb
+from spotadapters.postgres.link import probed
 from spotcore.market import CONFIDENT
 
 WINDOW: Final = timedelta(days=730)  # DS-1
@@ -123,7 +124,9 @@ class Datasets:
 
     @contextmanager
     def _connected(self) -> Iterator["psycopg.Connection[Any]"]:
-        with psycopg.connect(self._database_url, connect_timeout=5, application_name="spotcore-dataset") as connection:
+        with psycopg.connect(
+            probed(self._database_url), connect_timeout=5, application_name="spotcore-dataset"
+        ) as connection:
             connection.execute("set local spotcore.tenant = '*'")
             connection.execute("set local timezone = 'UTC'")
             yield connection

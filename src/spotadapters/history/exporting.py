@@ -10,6 +10,7 @@ import psycopg
 
 from spotadapters.history.duck import open_duckdb
 from spotadapters.history.refusals import UnknownFormat
+from spotadapters.postgres.link import probed
 
 CLEAN: Final = """
 copy (
@@ -51,7 +52,9 @@ def export_rows(
     with tempfile.TemporaryDirectory(prefix="spotcore-export-", dir=file.parent) as folder:
         text = Path(folder) / "rows.csv"
         values = {"since": since, "until": until, "pools": list(pools) if pools is not None else None}
-        with psycopg.connect(database_url, connect_timeout=5, cursor_factory=psycopg.ClientCursor) as connection:
+        with psycopg.connect(
+            probed(database_url), connect_timeout=5, cursor_factory=psycopg.ClientCursor
+        ) as connection:
             _copy_out(connection, rows, values, text)
         done = text
         if suffix == ".parquet":

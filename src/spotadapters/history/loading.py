@@ -15,6 +15,7 @@ from psycopg.errors import UniqueViolation
 
 from spotadapters.history.reading import History, Pool
 from spotadapters.history.refusals import AnotherImport
+from spotadapters.postgres.link import probed
 
 LOCK: Final = 7_283_915_003
 CHUNK: Final = 400_000  # buckets staged at once
@@ -66,7 +67,7 @@ class Imported:
 @contextmanager
 def importing(database_url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     """A connection without time limits, in a transaction of its own; ``AnotherImport`` while there is another."""
-    with psycopg.connect(database_url, connect_timeout=5, application_name="spotcore-import") as connection:
+    with psycopg.connect(probed(database_url), connect_timeout=5, application_name="spotcore-import") as connection:
         connection.execute("set local spotcore.tenant = '*'")
         connection.execute("set local statement_timeout = 0")
         connection.execute("set local timezone = 'UTC'")

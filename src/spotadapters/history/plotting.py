@@ -12,9 +12,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from spotadapters.history.refusals import UnknownFormat
+from spotcore.prices import BUCKET
 
 FORMATS: Final = (".png", ".svg")
-GAP_SECONDS: Final = 300.0
 
 
 @frozen(kw_only=True)
@@ -31,12 +31,19 @@ def plot(pool_id: str, points: Sequence[Point], ondemand: Decimal | None, file: 
     """Draw the series into ``file`` (PNG or SVG by its name). Holes stay holes. Raises ``UnknownFormat``."""
     if file.suffix.lower() not in FORMATS:
         raise UnknownFormat(f"{file}: use a name that ends in {' or '.join(FORMATS)}")
+    figure = picture(pool_id, points, ondemand)
+    figure.savefig(file, dpi=120, metadata={"Date": None} if file.suffix.lower() == ".svg" else None)
+
+
+def picture(pool_id: str, points: Sequence[Point], ondemand: Decimal | None) -> Figure:
+    """The series as it will be drawn. A price is drawn up to the end of its bucket, so that one alone is seen."""
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes: Any = figure.add_subplot()  # matplotlib types no dates
     for stretch in _stretches(points):
-        axes.plot([one.start for one in stretch], [float(one.price) for one in stretch], color="#1f6feb", linewidth=1.2,
-                  drawstyle="steps-post")  # fmt: skip
+        at = [*(one.start for one in stretch), stretch[-1].start + BUCKET]
+        price = [float(one.price) for one in (*stretch, stretch[-1])]
+        axes.plot(at, price, color="#1f6feb", linewidth=1.2, drawstyle="steps-post")
     _mark(axes, [one for one in points if one.filled], "#d97706", "filled")
     _mark(axes, [one for one in points if one.doubtful], "#dc2626", "reporters differ")
     if ondemand is not None:
@@ -51,14 +58,14 @@ def plot(pool_id: str, points: Sequence[Point], ondemand: Decimal | None, file: 
     axes.grid(color="#e5e7eb", linewidth=0.6)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="upper right", frameon=False)
-    figure.savefig(file, dpi=120, metadata={"Date": None} if file.suffix.lower() == ".svg" else None)
+    return figure
 
 
 def _stretches(points: Sequence[Point]) -> list[list[Point]]:
     """Runs of neighbouring buckets, so that no line is drawn over a hole."""
     runs: list[list[Point]] = []
     for one in points:
-        if runs and (one.start - runs[-1][-1].start).total_seconds() <= GAP_SECONDS:
+        if runs and one.start - runs[-1][-1].start <= BUCKET:
             runs[-1].append(one)
         else:
             runs.append([one])

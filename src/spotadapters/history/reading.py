@@ -7,11 +7,13 @@ short is refused, a row that cannot be right is counted with its reason, duplica
 import csv
 import gzip
 import tempfile
+import zlib
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import IO, Any, Final, Self
 
 import duckdb
 import ijson
@@ -31,10 +33,12 @@ ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "product": ("productdescription", "product_description", "product"),
 }
 AWS_NAMES: Final = ("Timestamp", "InstanceType", "AvailabilityZone", "SpotPrice", "ProductDescription")
+CUT_PACKED: Final = (EOFError, gzip.BadGzipFile, zlib.error)
 JSON: Final = (".json", ".ndjson", ".jsonl")
 TEXT: Final = (".csv", ".tsv", ".txt")
 CSV_SCAN: Final = "read_csv($file, all_varchar = true, header = true, strict_mode = true)"
 NEEDED: Final = ("at", "kind", "az", "price")
+OLDEST: Final = datetime(2006, 1, 1)
 
 
 @frozen(kw_only=True)
@@ -85,7 +89,8 @@ class History:
         """Rows that can be right go on (DQ-2); prices are rounded half-even to 6 decimals without leaving integers."""
         self._db.execute("create table products (product text, mark text)")
         self._db.executemany("insert into products values (?, ?)", list(PRODUCT_MARKS.items()))
-        self._db.execute(_JUDGED, {"latest": (now + AHEAD).astimezone(UTC).replace(tzinfo=None)})
+        latest = (now + AHEAD).astimezone(UTC).replace(tzinfo=None)
+        self._db.execute(_JUDGED, {"oldest": OLDEST, "latest": latest})
         self._db.execute(_CHANGES)
 
     def summary(self) -> Summary:
@@ -141,14 +146,19 @@ def _utc(at: datetime | None) -> datetime | None:
 
 _FLOOR: Final = f"epoch({{}})::bigint // {SECONDS} * {SECONDS}"
 
+# a text without an offset is UTC (GR-5); a cast to ``timestamp`` would drop the offset of one that has it
 INSTANT: Final = (
-    "coalesce(try_cast(seen as timestamp), make_timestamp(try_cast(try_cast(seen as double) * 1000000 as bigint)))"
+    "coalesce(make_timestamp(epoch_us(try_cast(seen as timestamptz))),"
+    " make_timestamp(try_cast(try_cast(seen as double) * 1000000 as bigint)))"
 )
 NANOS: Final = "try_cast(try_cast(price as decimal(27, 9))::decimal(38, 9) * 1000000000 as bigint)"
 MICROS: Final = (
     "nanos // 1000 + case when nanos % 1000 > 500 then 1"
     " when nanos % 1000 = 500 and nanos // 1000 % 2 = 1 then 1 else 0 end"
 )
+
+_KIND: Final = r"[A-Za-z0-9.-]*[A-Za-z0-9-]\.[A-Za-z0-9-]+(:[a-z]+)?"  # as ``parse_pool`` has it
+_ZONE: Final = "[A-Za-z0-9]+(-[A-Za-z0-9]+)+"
 
 _JUDGED: Final = f"""
 create table judged as
@@ -165,9 +175,10 @@ select kind || '.' || az as pool_id, kind, az, coalesce(nullif(regexp_replace(az
     instant as seen, (micros::decimal(18, 6) / 1000000)::decimal(12, 6) as price,
     n.product,
     case when is_unknown then 'an unknown product description'
-         when coalesce(kind, '') = '' or n.product is null or coalesce(az, '') = '' or az not like '%-%'
-             then 'no type or no zone'
+         when n.product is null or not regexp_full_match(coalesce(kind, ''), '{_KIND}')
+             or not regexp_full_match(coalesce(az, ''), '{_ZONE}') then 'no type or no zone'
          when instant is null then 'the time cannot be read'
+         when instant < $oldest then 'before there was EC2'
          when instant > $latest then 'in the future'
          when nanos is null or nanos <= 0 or nanos > 1000000000000 or micros = 0
              then 'the price is not a number above 0 and up to 1,000'
@@ -240,18 +251,37 @@ def _insert(db: duckdb.DuckDBPyConnection, path: Path, rows: Path, scan: str) ->
 
 def _unfold(path: Path, rows: Path) -> None:
     """The rows of AWS's pages, one page or many one after the other, read as a stream: a page may be huge."""
-    reader = gzip.open if path.name.lower().endswith(".gz") else open
     try:
-        with reader(path, "rb") as pages, rows.open("w", newline="") as out:
+        with _pages(path) as pages, rows.open("w", newline="") as out:
             writer = csv.writer(out)
             writer.writerow(AWS_NAMES)
             found = ijson.items(pages, "SpotPriceHistory.item", multiple_values=True)
-            writer.writerows([row.get(name) for name in AWS_NAMES] for row in found)
-    except (ijson.JSONError, EOFError, gzip.BadGzipFile, AttributeError) as failure:
+            count = 0
+            for count, row in enumerate(found, 1):  # noqa: B007
+                writer.writerow([row.get(name) for name in AWS_NAMES])
+        if count == 0 and not _is_history(path):
+            raise UnreadableHistory(f"{path}: no SpotPriceHistory in it; use what describe-spot-price-history prints")
+    except (*CUT_PACKED, ijson.JSONError, AttributeError) as failure:
         text = " ".join(str(failure).split())[:200]
         raise UnreadableHistory(
             f"{path}: no whole describe-spot-price-history page ({text}); fetch it again"
         ) from failure
+
+
+def _pages(path: Path) -> IO[bytes]:
+    """The file from its first brace on: some editors and shells put a byte order mark before it."""
+    reader = gzip.open if path.name.lower().endswith(".gz") else open
+    pages: IO[bytes] = reader(path, "rb")  # type: ignore[assignment]
+    if pages.read(len(BOM_UTF8)) != BOM_UTF8:
+        pages.seek(0)
+    return pages
+
+
+def _is_history(path: Path) -> bool:
+    """True when there is a page, if only an empty one."""
+    with _pages(path) as pages:
+        events = ijson.parse(pages, multiple_values=True)
+        return any(one == ("", "map_key", "SpotPriceHistory") for one in events)
 
 
 def _bare_name(path: Path) -> str:
@@ -297,7 +327,7 @@ def require_whole(path: Path) -> None:
             with path.open("rb") as file:
                 file.seek(max(path.stat().st_size - 1, 0))
                 last = file.read(1)
-    except (EOFError, gzip.BadGzipFile) as failure:
+    except CUT_PACKED as failure:
         raise UnreadableHistory(f"{path}: the packed file is incomplete; fetch it again") from failure
     if last != b"\n":
         raise UnreadableHistory(

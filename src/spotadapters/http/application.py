@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from spotadapters.http import envelope
-from spotadapters.http.auth import SIGNED_OUT, Needs, Principal, admitted, authenticate, bearer
+from spotadapters.http.auth import MAX_TOKEN, SIGNED_OUT, Needs, Principal, admitted, authenticate, bearer
 from spotadapters.http.envelope import Answer
 from spotadapters.http.errors import SERVER_ERROR_TEXT, STATUS, details_of, message_of
 from spotadapters.http.lanes import Lane, Lanes
@@ -27,14 +27,16 @@ from spotadapters.http.refused import RefusedCredentials
 from spotadapters.http.replay import REPLAY_HEADER, RefusedAgain, replayed
 from spotadapters.http.routes.agents import degraded_heartbeat
 from spotadapters.http.routes.events import Connected
+from spotadapters.http.routes.notices import FORMS
 from spotadapters.http.routes.reports import price_sheet, recorded
-from spotadapters.http.routing import Call, Endpoint, Server, dialect_of
+from spotadapters.http.routing import MAX_ID, Call, Endpoint, Server, dialect_of
 from spotadapters.http.sessions import COOKIE, Door, Sessions, check_origin
+from spotadapters.http.storm import Arrival, Storm
 from spotadapters.http.uploads import Receiver, receive
 from spotadapters.http.waiting import MAX_WAIT_SECONDS, Hub, Waiter
 from spotadapters.postgres.pulses import Sign
 from spotadapters.system.tenancy import EVERYBODY, NOBODY, acting_for
-from spotadapters.system.tracing import working_on
+from spotadapters.system.tracing import marks, working_on
 from spotadapters.wire.parsing import cleaned, decode
 from spotcore.control_plane import ControlPlane
 from spotcore.dispatch import Dialect
@@ -44,6 +46,7 @@ from spotcore.models import SessionKind
 from spotcore.ports.storage import Credentials, Transactions, UnitOfWork
 from spotcore.ports.world import Clock, Identity
 from spotcore.service.commands import HandedOut
+from spotcore.service.emergency import Notified
 from spotcore.service.prices import PriceSheet
 
 log = logging.getLogger("spotadapters.http")
@@ -76,6 +79,7 @@ class Parts:
     limits: Limits = field(factory=Limits)
     dashboard: Path | None = None  # a folder with a built dashboard
     short_way: ShortWay | None = None  # without one every call goes the ordinary way
+    storm: Storm | None = None  # without one every notice goes alone
 
 
 @frozen(kw_only=True)
@@ -135,6 +139,10 @@ class Application:
             shown = await SHORT[endpoint.number](self, endpoint, request, body)
             if shown is not None:
                 return envelope.response(shown, 200, {"X-Request-ID": request_id})
+        if endpoint.number in FORMS:
+            together = await self._noticed(endpoint, request, body, request_id)
+            if together is not None:
+                return self._response(together, request_id)
         if wait > 0:
             sent = await self._waited(endpoint, request, body, request_id, wait)
         else:
@@ -153,6 +161,36 @@ class Application:
         if found is None:
             return None
         return envelope.success(Answer(data=recorded(found)), mirror=endpoint.mirror, shape="envelope")
+
+    async def _noticed(self, endpoint: Endpoint, request: Request, body: bytes, request_id: str) -> Sent | None:
+        """A notice judged together with others; None when it has to go the ordinary way."""
+        storm, header = self.parts.storm, request.headers.get("authorization")
+        agent_id = request.path_params["agent_id"]
+        if storm is None or header is None or "x-response-shape" in request.headers or len(body) > SHORT_BODY:
+            return None
+        try:
+            token, noticed = bearer(header, None), FORMS[endpoint.number].read(cleaned(decode(body)))
+        except SpotError:
+            return None  # the ordinary way says what is wrong
+        if noticed is None or not 0 < len(agent_id) <= MAX_ID or len(token) > MAX_TOKEN:
+            return None
+        notified = Notified(
+            agent_id=AgentId(agent_id),
+            signal=noticed.signal(self.parts.clock.now()),
+            evidence=noticed.evidence,
+            facts=marks(request_id, request.headers.get("traceparent")),
+        )
+        try:
+            with self.parts.lanes.emergency():
+                token_hash = self.parts.identity.hash_token(token)
+                answer = await storm.answer(Arrival(token_hash=token_hash, notified=notified))
+        except SpotError as refusal:
+            return self._refusal(refusal, request_id, endpoint)
+        if answer is None:
+            return None
+        told = FORMS[endpoint.number].tell(noticed, answer)
+        shown = envelope.success(told, mirror=endpoint.mirror, shape="envelope")
+        return Sent(body=shown, status=told.status, headers=told.headers)
 
     def _sheet(self, endpoint: Endpoint, request: Request, body: bytes) -> PriceSheet:
         subject = request.path_params["agent_id"]
@@ -209,7 +247,7 @@ class Application:
                         return sent
                     waiter.trust(self._sign(request, sent.answer.repeat), begun)
                 left = deadline - time.monotonic()
-                if left <= 0:
+                if left <= 0 or self.parts.hub.is_closing:
                     return sent
                 goes = goes or asyncio.create_task(_goes(request, waiter))
                 if not await waiter.rest(left) and not self._is_over(waiter.sign):

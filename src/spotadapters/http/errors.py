@@ -60,8 +60,11 @@ def details_of(error: SpotError) -> Mapping[str, Any] | None:
             settings, version = error.details["config"], error.details["config_version"]
             assert isinstance(settings, AgentConfig)
             return {"config": objects.config(settings, version)}
-        case _:
-            return {name: value for name, value in error.details.items() if name not in ("constraint", "agent_id")}
+        case code:
+            inside = (
+                ("constraint",) if code == "VALIDATION_ERROR" else ("constraint", "agent_id")
+            )  # there it is a field
+            return {name: value for name, value in error.details.items() if name not in inside}
 
 
 def message_of(error: SpotError) -> str:

@@ -6,10 +6,14 @@ for at most half a second, so that a storm of notices is over before the next re
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Final, TypeVar
+
+from spotcore.ports.storage import Transactions, UnitOfWork
 
 T = TypeVar("T")
 
@@ -35,29 +39,52 @@ class Lanes:
         self._emergencies = 0
         self._calm = asyncio.Event()
         self._calm.set()
+        self._calm_for_threads = threading.Event()
+        self._calm_for_threads.set()
 
     async def run(self, work: Callable[[], T], lane: Lane) -> T:
         """Run ``work`` in its lane and give its result."""
         loop = asyncio.get_running_loop()
         if lane is Lane.URGENT:
-            self._emergencies += 1
-            self._calm.clear()
-            try:
+            with self.emergency():
                 return await loop.run_in_executor(self._threads[lane], work)
-            finally:
-                self._emergencies -= 1
-                if self._emergencies == 0:
-                    self._calm.set()
         until = loop.time() + YIELD_SECONDS  # counted from arrival: in a long storm the queue would only grow (T03)
         async with self._places[lane]:  # whoever waits, waits here, where an emergency can still overtake
             await self.calm(until - loop.time())
             return await loop.run_in_executor(self._threads[lane], work)
+
+    @contextmanager
+    def emergency(self) -> Iterator[None]:
+        """While the event loop is inside, others wait."""
+        self._emergencies += 1
+        self._calm.clear()
+        self._calm_for_threads.clear()
+        try:
+            yield
+        finally:
+            self._emergencies -= 1
+            if self._emergencies == 0:
+                self._calm.set()
+                self._calm_for_threads.set()
 
     async def calm(self, seconds: float = YIELD_SECONDS) -> None:
         """Wait until no emergency is being answered, for so many seconds at most."""
         if not self._calm.is_set() and seconds > 0:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._calm.wait(), seconds)
+
+    def polite(self, transactions: Transactions) -> Transactions:
+        """Transactions for background work in this process: one that is not urgent lets emergencies finish first, for
+        half a second at most."""
+
+        @contextmanager
+        def begun(*, urgent: bool = False) -> Iterator[UnitOfWork]:
+            if not urgent:
+                self._calm_for_threads.wait(YIELD_SECONDS)
+            with transactions(urgent=urgent) as uow:
+                yield uow
+
+        return begun
 
     def close(self) -> None:
         """Let running calls finish and end the threads; ordinary calls that wait for a thread are dropped."""

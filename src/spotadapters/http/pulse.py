@@ -6,15 +6,15 @@ in one round trip. Whatever is not exactly so goes the ordinary way.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from attrs import evolve, frozen
 from starlette.requests import Request
 
-from spotadapters.http.groups import Groups
+from spotadapters.http.groups import Groups, Write
 from spotadapters.postgres.pulses import Pulses, Sign
 from spotadapters.wire.rendering import stamp
 from spotcore.ids import AgentId, ClientId
@@ -33,6 +33,7 @@ NO_TIME: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)  # stands where 
 _NO_TIME_TEXT: Final = str(stamp(NO_TIME)).encode()
 
 Key = tuple[str, str]
+T = TypeVar("T")
 
 
 @frozen(kw_only=True)
@@ -74,10 +75,12 @@ class ShortWay:
         self._clock = clock
         self._known: dict[Key, Known] = {}
         self._lock = Lock()
-        self._beats: Groups[Sign] = Groups(pulses.note, "pulses")
-        self._polls: Groups[Sign] = Groups(pulses.idle, "idle-polls")
-        self._renewals: Groups[Sign] = Groups(pulses.idle, "renewed-polls", linger_seconds=RENEWAL_SECONDS)
-        self._reports: Groups[JudgedReport] = Groups(pulses.record, "price-reports")
+        self._beats: Groups[Sign, bool] = Groups(_by_place(pulses.note), "pulses")
+        self._polls: Groups[Sign, bool] = Groups(_by_place(pulses.idle), "idle-polls")
+        self._renewals: Groups[Sign, bool] = Groups(
+            _by_place(pulses.idle), "renewed-polls", linger_seconds=RENEWAL_SECONDS
+        )
+        self._reports: Groups[JudgedReport, bool] = Groups(_by_place(pulses.record), "price-reports")
 
     def close(self) -> None:
         """Carry out what waits."""
@@ -113,8 +116,8 @@ class ShortWay:
             return None
         return str(stamp(now)).encode().join(known.parts), known.sign
 
-    async def _done(self, group: Groups[Sign], sign: Sign, request: Request) -> bool:
-        is_done = await group.done(sign)
+    async def _done(self, group: Groups[Sign, bool], sign: Sign, request: Request) -> bool:
+        is_done = await group.done(sign) is not None
         if not is_done:
             self._forget(_key(request))
         return is_done
@@ -179,6 +182,10 @@ def sign_of(repeat: Repeat, token_hash: str) -> Sign:
         at=NO_TIME,
         until=repeat.until,
     )
+
+
+def _by_place(write: Callable[[Sequence[T]], frozenset[int]]) -> Write[T, bool]:
+    return lambda group: dict.fromkeys(write(group), True)
 
 
 def words_of(body: bytes) -> Any:

@@ -89,7 +89,7 @@ class Schemas:
             is_needed = field.default is attrs.NOTHING
             accepts_null = not is_needed or bool(field.metadata.get("nullable"))
             schema = self.body(field.type)
-            if schema.get("type") == "string" and not field.metadata.get("clip") and field.type is not datetime:
+            if _is_plain_text(schema) and not field.metadata.get("clip"):
                 schema["maxLength"] = field.metadata.get("limit", 255)
             if accepts_null:
                 schema = _nullable([schema], null=True)
@@ -103,10 +103,18 @@ class Schemas:
         return {**made, "allOf": needed} if needed else made
 
 
+def _is_plain_text(schema: Schema) -> bool:
+    return schema.get("type") in ("string", ["string", "null"]) and not schema.keys() & {"format", "enum"}
+
+
+def _accepts_null(schema: Schema) -> bool:
+    return "null" in schema.get("type", ()) or {"type": "null"} in schema.get("anyOf", ())
+
+
 def _nullable(options: list[Schema], null: bool) -> Schema:
     if len(options) == 1:
         only = options[0]
-        if not null or not only:
+        if not null or not only or _accepts_null(only):
             return only
         if isinstance(only.get("type"), str):
             return {

@@ -86,6 +86,7 @@ class Hub:
         self._waiters: dict[str, set[Waiter]] = {}
         self._streams: Counter[str] = Counter()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.is_closing = False
         self._timer: asyncio.TimerHandle | None = None  # of the next question; None while nobody waits
         self._is_asking = False
         self._asks_again = False
@@ -121,6 +122,12 @@ class Hub:
     def doubt(self) -> None:
         """Wake-ups may have been lost: everybody is asked about now."""
         self._soon(self._ask)
+
+    def close(self) -> None:
+        """The server stops: whoever waits is answered now with what there is, and asks another one."""
+        self.is_closing = True
+        for agent_id in list(self._waiters):
+            self._wake_now(agent_id)
 
     def _soon(self, act: Callable[..., None], *words: str) -> None:
         if self._loop is not None and not self._loop.is_closed():

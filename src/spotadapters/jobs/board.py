@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from spotcore.schedule import Lateness, Schedule
 
@@ -34,6 +34,29 @@ class RunFigures:
     records_processed: int | None = None
     duplicates_removed: int | None = None
     gaps_filled: int | None = None
+
+
+UPKEEP: Final = "agent upkeep"
+PARTS: Final[Mapping[str, str]] = dict.fromkeys(
+    (
+        "emergency tick",
+        "manual-replica reconcile",
+        "lease recovery",
+        "agent timeout",
+        "incident clearing",
+        "replica and launch timeouts",
+        "command expiry",
+        "zombie step",
+    ),
+    UPKEEP,
+)
+"""Jobs of section 9 that another one does here, and which: one decision on an agent serves all of its clocks."""
+
+
+def with_parts(views: Sequence[JobView]) -> Sequence[JobView]:
+    """The jobs, and after them what they do under names of their own: they stand as the job stands that does them."""
+    known = {one.name: one for one in views}
+    return (*views, *(evolve(known[whole], name=part) for part, whole in PARTS.items() if whole in known))
 
 
 class Claim(StrEnum):

@@ -9,7 +9,7 @@ from typing import Final
 
 from attrs import frozen
 
-from spotadapters.jobs.board import Book, Claim, RunFigures
+from spotadapters.jobs.board import PARTS, Book, Claim, RunFigures
 from spotcore.errors import NotFound, SpotError
 from spotcore.ports.world import Clock
 from spotcore.schedule import Schedule
@@ -52,10 +52,12 @@ class JobTable:
         self._told: dict[str, float] = {}
 
     def named(self, name: str) -> Job:
-        """Raises ``NotFound``, with the names there are."""
-        if name not in self.jobs:
-            raise NotFound(f"no job is named {name!r}; there are: {', '.join(sorted(self.jobs))}")
-        return self.jobs[name]
+        """The job, or the one that does what has this name. Raises ``NotFound``, with the names there are."""
+        whole = PARTS.get(name, name)
+        if whole not in self.jobs:
+            parts = [part for part, by in PARTS.items() if by in self.jobs]
+            raise NotFound(f"no job is named {name!r}; there are: {', '.join(sorted([*self.jobs, *parts]))}")
+        return self.jobs[whole]
 
     def announce(self) -> None:
         """Make the jobs known (E07). Raises ``Unavailable``."""

@@ -37,8 +37,12 @@ class MemoryLedger:
         for one in self._of(client_id):
             ends[one.line.instance_id] = max(one.line.ended_at, ends.get(one.line.instance_id, one.line.ended_at))
         found = sorted(self._tenures(client_id), key=lambda one: one.instance.instance_id)
-        later = [one for one in found if after is None or one.instance.instance_id > after]
-        return [Accruing(tenure=one, lines_end=ends.get(one.instance.instance_id)) for one in later[:limit]]
+        later = [
+            Accruing(tenure=one, lines_end=ends.get(one.instance.instance_id))
+            for one in found
+            if after is None or one.instance.instance_id > after
+        ]
+        return [one for one in later if _may_change(one, changed_since)][:limit]
 
     def _tenures(self, client_id: ClientId) -> Iterator[Tenure]:
         for row in self._tables.agents.values():
@@ -90,7 +94,7 @@ class MemoryLedger:
     def write(self, client_id: ClientId, revision: Revision, recorded_at: datetime) -> None:
         if set(revision.remove) & self._tables.sealed_lines.keys():
             raise InvariantViolated("a sealed line of the ledger never changes")  # SV-7
-        if not set(revision.remove) <= self._tables.ledger.keys():
+        if not set(revision.remove) <= {one.line_id for one in self._of(client_id)}:
             raise InvariantViolated("a line of the ledger went away in between")  # GR-3
         self._journal.drop(self._tables.ledger, revision.remove)
         for line in revision.add:
@@ -117,3 +121,9 @@ class MemoryLedger:
         for name in fresh:
             self._journal.put(self._tables.sealed_lines, name, now)
         return len(fresh)
+
+
+def _may_change(one: Accruing, changed_since: datetime) -> bool:
+    """True while the machine costs, for some time after its end, and until it has all its lines."""
+    ended = one.tenure.instance.terminated_at or one.tenure.instance.released_at
+    return ended is None or ended >= changed_since or one.lines_end is None or one.lines_end < ended

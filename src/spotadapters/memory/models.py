@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, BinaryIO
 
-from spotcore.errors import NotFound
+from attrs import evolve
+
+from spotcore.errors import InvariantViolated, NotFound
 from spotcore.models import SERVING, ModelSession, SessionKind, check_serving
 from spotcore.ports.models import Incoming
 
@@ -21,6 +23,8 @@ class MemoryModels:
     def lock(self) -> None: ...
 
     def add(self, session: ModelSession) -> None:
+        if session.session_id in self._rows:
+            raise InvariantViolated("a session of that id exists")
         self._write([session])
 
     def get(self, session_id: str) -> ModelSession:
@@ -30,7 +34,7 @@ class MemoryModels:
             raise NotFound("unknown session") from None
 
     def put(self, sessions: Sequence[ModelSession]) -> None:
-        self._write(sessions)
+        self._write([evolve(one, files=self.get(one.session_id).files) for one in sessions])
 
     def _write(self, sessions: Sequence[ModelSession]) -> None:
         check_serving({**self._rows, **{one.session_id: one for one in sessions}}.values())

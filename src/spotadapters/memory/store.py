@@ -7,7 +7,7 @@ agents (I10, I13, unique names) are checked here as the database checks them, so
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count
 from typing import Any
@@ -24,8 +24,15 @@ from spotcore.buckets import Contender, Discrepancy, judge_buckets
 from spotcore.change import Outcome
 from spotcore.clients import Client, ClientStatus
 from spotcore.decisions import DecisionRecord
-from spotcore.errors import ClientExists, DuplicateEmail, InstanceOwned, InvariantViolated, NotFound
-from spotcore.events import Event, Notification, notification_of
+from spotcore.errors import (
+    ClientExists,
+    DuplicateEmail,
+    InstanceOwned,
+    InvariantViolated,
+    LogicalAgentConflict,
+    NotFound,
+)
+from spotcore.events import Event, EventKind, Notification, notification_of
 from spotcore.ids import AgentId, ClientId, launch_placeholder, replica_placeholder
 from spotcore.incidents import Incident, Severity
 from spotcore.instances import ACTIVE, Instance, InstanceStatus
@@ -40,7 +47,9 @@ from spotcore.quality import Filled
 from spotcore.sessions import ENDS_AFTER, Session
 
 MARKET_WINDOW = timedelta(days=7)
+REMEMBERED = timedelta(hours=24)  # ID-1
 DELETED = ClientStatus.DELETED
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @define
@@ -60,9 +69,10 @@ class Tables:
     tokens: dict[str, TokenRecord] = field(factory=dict)
     agents: dict[AgentId, Aggregate] = field(factory=dict)
     events: tuple[Event, ...] = ()
+    event_ids: dict[str, EventKind] = field(factory=dict)
     notifications: dict[tuple[ClientId | None, str], Notification] = field(factory=dict)
     raw: dict[str, tuple[PriceReport, Observation]] = field(factory=dict)
-    own: dict[tuple[ClientId, str], Observation] = field(factory=dict)
+    own: dict[tuple[ClientId, str], tuple[PriceSource, Observation]] = field(factory=dict)
     buckets: dict[str, dict[datetime, Bucket]] = field(factory=dict)
     fills: dict[tuple[str, datetime], Filled] = field(factory=dict)  # by pool and start; the pipeline's alone (GF-6)
     ondemand: dict[tuple[str, str, bool], OndemandObservation] = field(factory=dict)  # the latest of each kind
@@ -74,6 +84,7 @@ class Tables:
     sealed_lines: dict[str, datetime] = field(factory=dict)
     decisions: dict[AgentId, tuple[DecisionRecord, ...]] = field(factory=dict)
     answers: dict[tuple[str, str], StoredAnswer] = field(factory=dict)
+    claimed_at: dict[tuple[str, str], datetime] = field(factory=dict)  # of each answer's key (ID-1)
     last_sync: dict[ClientId, datetime] = field(factory=dict)
     models: dict[str, ModelSession] = field(factory=dict)
     sessions: dict[str, Session] = field(factory=dict)
@@ -122,9 +133,9 @@ class Journal:
 
     def drop_events(self, client_id: ClientId) -> int:
         """Remove a client's audit rows; how many."""
-        before = len(self.tables.events)
+        gone = [event.event_id for event in self.tables.events if event.client_id == client_id]
         self.tables.events = tuple(event for event in self.tables.events if event.client_id != client_id)
-        return before - len(self.tables.events)
+        return self.drop(self.tables.event_ids, gone)
 
     def put(self, table: dict[Any, Any], key: Any, value: Any) -> None:
         """Set a row."""
@@ -132,9 +143,12 @@ class Journal:
         table[key] = value
 
     def append_events(self, events: Sequence[Event]) -> None:
-        """Audit rows and the notifications they become (NT-1)."""
+        """Audit rows and the notifications they become (NT-1). Raises ``InvariantViolated`` for one that is there."""
         self.tables.events = (*self.tables.events, *events)
         for event in events:
+            if event.event_id in self.tables.event_ids:
+                raise InvariantViolated("an event is written once", event_id=event.event_id)
+            self.put(self.tables.event_ids, event.event_id, event.kind)
             message = notification_of(event)
             if message is not None and (event.client_id, message.dedupe_key) not in self.tables.notifications:
                 self.put(self.tables.notifications, (event.client_id, message.dedupe_key), message)
@@ -233,11 +247,9 @@ class MemoryClients:
         return max(rows, key=lambda row: row.created_at, default=None)
 
     def agent_ids(self, client_id: ClientId) -> Sequence[AgentId]:
-        return [
-            row.agent.agent_id
-            for row in self._tables.agents.values()
-            if row.client.client_id == client_id and row.agent.life is not Life.DELETED
-        ]
+        rows = [row.agent for row in self._tables.agents.values() if row.client.client_id == client_id]
+        rows.sort(key=lambda agent: (agent.registered_at, agent.agent_id))
+        return [agent.agent_id for agent in rows if agent.life is not Life.DELETED]
 
     def purge(self, client_id: ClientId) -> Mapping[str, int]:
         tables, drop = self._tables, self._journal.drop
@@ -255,15 +267,15 @@ class MemoryClients:
                 tables.reads, [key for key in tables.reads if key[0] == client_id or key[1] in messages]
             ),
             "notifications": drop(tables.notifications, [key for key in tables.notifications if key[0] == client_id]),
-            "raw_prices": drop(tables.raw, [k for k, row in tables.raw.items() if row[0].client_id == client_id])
-            + drop(tables.own, [key for key in tables.own if key[0] == client_id]),
+            "raw_prices": drop(tables.raw, [k for k, row in tables.raw.items() if row[0].client_id == client_id]),
             "idempotency_keys": drop(tables.answers, answers),
             "ledger_lines": drop(
                 tables.ledger, [k for k, row in tables.ledger.items() if row.line.client_id == client_id]
             ),
             "audit_events": self._journal.drop_events(client_id),
-            "clients": drop(tables.clients, [client_id]),
+            "clients": drop(tables.clients, [key for key in tables.clients if key == client_id]),
         }
+        drop(tables.own, [key for key in tables.own if key[0] == client_id])  # counted above, in raw_prices
         drop(tables.last_sync, [key for key in tables.last_sync if key == client_id])
         return {kind: count for kind, count in erased.items() if count}
 
@@ -277,6 +289,14 @@ class MemoryAgents:
 
     def lock(self, client_id: ClientId, agent_id: AgentId, keys: Keys = Keys()) -> Aggregate:
         return self.get(client_id, agent_id, keys)
+
+    def lock_free(self, client_id: ClientId, wanted: Mapping[AgentId, Keys]) -> Mapping[AgentId, Aggregate]:
+        known = {agent_id: self._tables.agents.get(agent_id) for agent_id in wanted}
+        return {
+            agent_id: self.get(client_id, agent_id)
+            for agent_id, row in known.items()
+            if row is not None and row.client.client_id == client_id and row.agent.merged_into is None
+        }
 
     def get(self, client_id: ClientId, agent_id: AgentId, keys: Keys = Keys()) -> Aggregate:
         row = self._tables.agents.get(agent_id)
@@ -341,12 +361,15 @@ class MemoryAgents:
         return None
 
     def find_by_instance(self, client_id: ClientId | None, instance_id: str) -> tuple[ClientId, AgentId] | None:
-        for row in self._tables.agents.values():
-            if client_id is not None and row.client.client_id != client_id:
-                continue
-            if any(instance_id in words(row, instance) for instance in row.instances.values()):
-                return row.client.client_id, row.agent.agent_id
-        return None
+        found = [
+            instance
+            for row in self._tables.agents.values()
+            if client_id in (None, row.client.client_id)
+            for instance in row.instances.values()
+            if instance_id in words(row, instance)
+        ]
+        best = min(found, key=lambda one: (one.is_terminal, -one.created_at.timestamp()), default=None)
+        return (best.client_id, best.agent_id) if best is not None else None
 
     def find_owner(self, agent_id: AgentId) -> ClientId | None:
         row = self._tables.agents.get(agent_id)
@@ -357,7 +380,11 @@ class MemoryAgents:
         agents = sum(row.agent.life is not Life.DELETED for row in rows)
         return agents, sum(one.status in ACTIVE for row in rows for one in row.instances.values())
 
-    def save(self, outcome: Outcome) -> None:
+    def save(self, *outcomes: Outcome) -> None:
+        for outcome in outcomes:
+            self._save(outcome)
+
+    def _save(self, outcome: Outcome) -> None:
         after = check(outcome.after)
         self._check_names(after)
         before_total = outcome.before.client.total_savings if outcome.before else after.client.total_savings
@@ -378,7 +405,7 @@ class MemoryAgents:
             mine = (after.agent.client_id, after.agent.logical_agent_id)
             theirs = (other.agent.client_id, other.agent.logical_agent_id)
             if mine == theirs and Life.DELETED not in (after.agent.life, other.agent.life):
-                raise InvariantViolated("I13: a live agent of that logical id exists")
+                raise LogicalAgentConflict("an agent of that name exists")  # I13
             if any(row.cloud_id in named and not row.is_terminal for row in other.instances.values()):
                 raise InstanceOwned("the machine is registered elsewhere")  # I10
 
@@ -399,6 +426,7 @@ class MemoryAgents:
             and row.agent.primary_id is not None
             and (row.agent.last_decision_at is None or row.agent.last_decision_at <= older_than)
         ]
+        rows.sort(key=lambda agent: (agent.last_decision_at is not None, agent.last_decision_at or now))
         return [(agent.client_id, agent.agent_id) for agent in rows[:limit]]
 
 
@@ -411,6 +439,11 @@ def words(aggregate: Aggregate, instance: Instance) -> set[str]:
     if replica is not None:
         names.add(replica_placeholder(replica.replica_id))
     return names
+
+
+def _freshness(source: PriceSource, one: Observation) -> tuple[timedelta, tuple[int, datetime, str]]:
+    """The smallest is the freshest; of one instant the best of DQ-4, whatever came in last (P1)."""
+    return _EPOCH - one.observed_at, prices.order_key(source, one.observed_at, one.submission_id)
 
 
 class MemoryPrices:
@@ -426,21 +459,11 @@ class MemoryPrices:
                 continue  # DQ-3
             self._journal.put(self._tables.raw, one.submission_id, (report, one))
             own = self._tables.own.get((report.client_id, one.pool_id))
-            if own is None or own.observed_at <= one.observed_at:
-                self._journal.put(self._tables.own, (report.client_id, one.pool_id), one)
+            if own is None or _freshness(report.source, one) < _freshness(*own):
+                self._journal.put(self._tables.own, (report.client_id, one.pool_id), (report.source, one))
             self._compete(report.source, one)
         for listed in report.ondemand:
-            key = (listed.instance_type, listed.region, listed.flagged)
-            place = (*key, prices.bucket_start(listed.observed_at))
-            rank = -prices.RANK[report.source]
-            holder = self._tables.ondemand_history.get(place)
-            if holder is None or (rank, listed.observed_at, listed.price) < (
-                holder[0], holder[1].observed_at, holder[1].price,
-            ):  # fmt: skip
-                self._journal.put(self._tables.ondemand_history, place, (rank, listed))
-            known = self._tables.ondemand.get(key)
-            if known is None or known.observed_at <= listed.observed_at:
-                self._journal.put(self._tables.ondemand, key, listed)
+            self._list(-prices.RANK[report.source], listed)
         return [
             alert
             for alert in self._tables.alerts.values()
@@ -449,9 +472,29 @@ class MemoryPrices:
             and any(alert.concerns(one.pool_id) for one in report.observations)
         ]
 
-    def _compete(self, source: PriceSource, one: Observation) -> None:
-        pool = self._tables.buckets.setdefault(one.pool_id, {})
+    def _list(self, rank: int, one: OndemandObservation) -> None:
+        """DQ-7: the winner of its bucket; the winner of the latest bucket is the price in force."""
+        key = (one.instance_type, one.region, one.flagged)
         start = prices.bucket_start(one.observed_at)
+        holder = self._tables.ondemand_history.get((*key, start))
+        if holder is not None and (rank, one.observed_at, one.price) >= (
+            holder[0], holder[1].observed_at, holder[1].price,
+        ):  # fmt: skip
+            return
+        self._journal.put(self._tables.ondemand_history, (*key, start), (rank, one))
+        known = self._tables.ondemand.get(key)
+        if known is None or prices.bucket_start(known.observed_at) <= start:
+            self._journal.put(self._tables.ondemand, key, one)
+
+    def _pool_buckets(self, pool_id: str) -> dict[datetime, Bucket]:
+        if pool_id not in self._tables.buckets:
+            self._journal.put(self._tables.buckets, pool_id, {})
+        return self._tables.buckets[pool_id]
+
+    def _compete(self, source: PriceSource, one: Observation) -> None:
+        pool = self._pool_buckets(one.pool_id)
+        start = prices.bucket_start(one.observed_at)
+        self._journal.drop(self._tables.fills, [key for key in [(one.pool_id, start)] if key in self._tables.fills])
         holder = pool.get(start)
         key = prices.order_key(source, one.observed_at, one.submission_id)
         if holder is None or key < prices.order_key(
@@ -475,7 +518,7 @@ class MemoryPrices:
                 observed_at=winner.observation.observed_at,
                 confidence=prices.CONFIDENCE[winner.source],
             )
-            own = self._tables.own.get((client_id, pool_id))
+            _, own = self._tables.own.get((client_id, pool_id), (None, None))
             if own is not None and now - own.observed_at <= timedelta(minutes=10):
                 quote = SpotQuote(pool_id=pool_id, price=own.price, observed_at=own.observed_at)
             spot[pool_id] = quote
@@ -504,7 +547,7 @@ class MemoryPrices:
         for (pool_id, start), verdict in judge_buckets(contenders).items():
             won = verdict.winner
             bucket = Bucket(source=won.source, observation=won.observation, discrepancy=verdict.discrepancy)
-            rows = self._tables.buckets.setdefault(pool_id, {})
+            rows = self._pool_buckets(pool_id)
             if rows.get(start) != bucket:
                 self._journal.put(rows, start, bucket)
                 changed += 1
@@ -519,14 +562,20 @@ class MemoryPrices:
         )
 
     def measured(self, group: TypeInRegion, since: datetime) -> Mapping[str, Mapping[datetime, Decimal]]:
-        return {
+        found = {
             pool_id: {start: row.observation.price for start, row in rows.items() if start >= since}
             for pool_id, rows in self._tables.buckets.items()
             if _is_in(pool_id, group)
         }
+        return {pool_id: rows for pool_id, rows in found.items() if rows}
 
     def replace_fills(self, group: TypeInRegion, since: datetime, fills: Mapping[str, Sequence[Filled]]) -> int:
-        wanted = {(pool_id, row.bucket_start): row for pool_id, rows in fills.items() for row in rows}
+        wanted = {
+            (pool_id, row.bucket_start): row
+            for pool_id, rows in fills.items()
+            for row in rows
+            if row.bucket_start not in self._tables.buckets.get(pool_id, {})  # GF-5
+        }
         known = {key: row for key, row in self._tables.fills.items() if _is_in(key[0], group) and key[1] >= since}
         self._journal.drop(self._tables.fills, [key for key in known if key not in wanted])
         for key, row in wanted.items():
@@ -592,8 +641,8 @@ class MemoryDecisions:
         self._journal.put(self._tables.decisions, agent_id, (record, *self._tables.decisions.get(agent_id, ())))
 
     def recent(self, client_id: ClientId, agent_id: AgentId, limit: int) -> Sequence[DecisionRecord]:
-        rows = self._tables.decisions.get(agent_id, ())
-        return [row for row in rows if row.decision.snapshot.client_id == client_id][:limit]
+        rows = [row for row in self._tables.decisions.get(agent_id, ()) if row.decision.snapshot.client_id == client_id]
+        return sorted(rows, key=lambda row: (row.made_at, row.decision_id), reverse=True)[:limit]
 
 
 class MemoryIdempotency:
@@ -604,12 +653,12 @@ class MemoryIdempotency:
         self._tables = journal.tables
 
     def claim(self, scope: str, key: str, body_hash: str, now: datetime) -> StoredAnswer | None:
-        stored = self._tables.answers.get((scope, key))
-        if stored is None:
-            self._journal.put(
-                self._tables.answers, (scope, key), StoredAnswer(body_hash=body_hash, status=None, body=None)
-            )
-        return stored
+        stored, place = self._tables.answers.get((scope, key)), (scope, key)
+        if stored is not None and now - self._tables.claimed_at[place] <= REMEMBERED:
+            return stored
+        self._journal.put(self._tables.answers, place, StoredAnswer(body_hash=body_hash, status=None, body=None))
+        self._journal.put(self._tables.claimed_at, place, now)
+        return None
 
     def complete(self, scope: str, key: str, status: int, body: bytes) -> None:
         stored = self._tables.answers[scope, key]
@@ -626,7 +675,7 @@ class MemoryAudit:
         self._journal.append_events(events)
 
     def unknown(self, event_ids: Collection[str]) -> frozenset[str]:
-        return frozenset(event_ids) - {event.event_id for event in self._journal.tables.events}
+        return frozenset(event_ids) - self._journal.tables.event_ids.keys()
 
 
 class MemoryAlerts:
@@ -644,7 +693,8 @@ class MemoryAlerts:
         return sorted(rows, key=lambda row: (row.created_at, row.alert_id), reverse=True)
 
     def fire(self, client_id: ClientId, alert_ids: Sequence[str], now: datetime) -> frozenset[str]:
-        fired = [row for key in alert_ids if not (row := self._tables.alerts[client_id, key]).is_quiet(now)]
+        known = [row for key in alert_ids if (row := self._tables.alerts.get((client_id, key))) is not None]
+        fired = [row for row in known if not row.is_quiet(now)]
         for row in fired:
             self._journal.put(self._tables.alerts, (client_id, row.alert_id), evolve(row, fired_at=now))
         return frozenset(row.alert_id for row in fired)

@@ -29,7 +29,11 @@ BY_CONSTRAINT: Final[Mapping[str, tuple[type[SpotError], str]]] = {
 }
 """Constraints that two honest callers can run into; any other named one is an ``InvariantViolated``."""
 
-LOST: Final = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed, TooManyRequests)
+LOST: Final = (
+    psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed, TooManyRequests,
+    pg.IdleInTransactionSessionTimeout,  # we were silent for too long
+    pg.ReadOnlySqlTransaction,  # a standby that is not promoted yet, a service that has run out of room
+)  # fmt: skip
 
 
 @contextmanager

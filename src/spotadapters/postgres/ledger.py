@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -26,7 +26,6 @@ from spotcore.switches import PrimaryPeriod
 from spotcore.tenure import Tenure
 
 LINES = 2_000  # written by one statement, which may take 4 s
-_EVER = datetime.min.replace(tzinfo=UTC)
 
 
 class PostgresLedger:
@@ -78,7 +77,7 @@ class PostgresLedger:
             rows = self._connection.execute(query("ledger_ondemand"), values).fetchall()
         for kind, region, flagged, at, price in rows:
             if flagged is None:
-                listed[kind, region].append(ListPrice(price, at if at > _EVER else None))
+                listed[kind, region].append(ListPrice(price, at))
             else:
                 observed[kind, region].append(OndemandPrice(at, price, flagged))
         return {key: OndemandPrices(listed=listed[key], observed=observed[key]) for key in keys}

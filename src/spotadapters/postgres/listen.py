@@ -2,16 +2,20 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 
 import psycopg
 from psycopg import sql
+
+from spotadapters.postgres.link import BoundedConnection, probed
 
 log = logging.getLogger("spotadapters.postgres")
 
 COMMANDS = "spotcore_commands"
 EVENTS = "spotcore_events"
 RETRY_SECONDS = 1.0
+ASK_SECONDS = 5.0  # a link that has gone dead is as silent as a quiet one: so often it is asked
 
 
 class Listener:
@@ -45,12 +49,16 @@ class Listener:
                 self._stopping.wait(RETRY_SECONDS)
 
     def _listen(self) -> None:
-        with psycopg.connect(
-            self._database_url, autocommit=True, connect_timeout=2, application_name="spotcore-listener"
+        with BoundedConnection.connect(
+            probed(self._database_url), autocommit=True, connect_timeout=2, application_name="spotcore-listener"
         ) as connection:
             for channel in self._channels:
                 connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
             self._on_gap()
+            asked = time.monotonic()
             while not self._stopping.is_set():
                 for notification in connection.notifies(timeout=0.5):
                     self._channels[notification.channel](notification.payload)
+                if time.monotonic() - asked >= ASK_SECONDS:
+                    connection.execute("")
+                    asked = time.monotonic()

@@ -6,6 +6,8 @@ from typing import Any
 
 import psycopg
 
+from spotadapters.postgres.link import probed
+
 LOCK = 7_283_915_001
 MINIMUM_VERSION = 150_000
 
@@ -34,7 +36,7 @@ def migrate(database_url: str) -> list[str]:
     may not do it.
     """
     done: list[str] = []
-    with psycopg.connect(database_url, autocommit=True, connect_timeout=5) as connection:
+    with psycopg.connect(probed(database_url), autocommit=True, connect_timeout=5) as connection:
         if connection.info.server_version < MINIMUM_VERSION:
             raise MigrationError(f"PostgreSQL 15 or newer is needed, this is {connection.info.server_version // 10000}")
         connection.execute("select pg_advisory_lock(%s)", (LOCK,))
@@ -81,7 +83,7 @@ def require_schema(database_url: str) -> None:
 
 def pending(database_url: str) -> list[str]:
     """Names of migrations that are not applied yet."""
-    with psycopg.connect(database_url, autocommit=True, connect_timeout=5) as connection:
+    with psycopg.connect(probed(database_url), autocommit=True, connect_timeout=5) as connection:
         known = connection.execute("select to_regclass('schema_migrations') is not null").fetchone()
         if not known or not known[0]:
             return [name for name, _ in _available()]

@@ -45,7 +45,8 @@ class PostgresModels:
             for one in sorted(sessions, key=_place):
                 row = to_row(one)
                 del row["files"]
-                self._connection.execute(query("model_put"), row)
+                if not self._connection.execute(query("model_put"), row).rowcount:
+                    raise NotFound("unknown session")  # GR-3
 
     def serving(self) -> Sequence[ModelSession]:
         return self._found(states=list(SERVING))

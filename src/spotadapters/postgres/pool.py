@@ -4,7 +4,8 @@ Every transaction begins by saying whose rows it may touch (``tenancy``), in the
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Final, LiteralString, Self
@@ -13,23 +14,37 @@ import psycopg
 from psycopg import sql
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from spotadapters.postgres.link import SILENT_CLIENT, BoundedConnection, Row, probed
 from spotadapters.system.tenancy import EVERYBODY, tenant
 
 LOCK_TIMEOUT = "2s"  # 5.5: one second, and once more
 STATEMENT_TIMEOUT = "4s"
 WAIT_SECONDS = 2.0
+AWAY_SECONDS: Final = 0.1  # how long a caller waits once nobody has got through for ``WAIT_SECONDS``
 CONNECT_SECONDS = 1
 ROLE: Final = "spotcore_app"  # not the owner: row-level security binds it
 
-Connection = psycopg.Connection[tuple[Any, ...]]
+Connection = psycopg.Connection[Row]
+Pool = ConnectionPool[BoundedConnection]
+
+SESSION: Final[Mapping[str, str]] = {
+    "lock_timeout": LOCK_TIMEOUT,
+    "statement_timeout": STATEMENT_TIMEOUT,
+    "idle_in_transaction_session_timeout": SILENT_CLIENT,  # a client that is cut off keeps no agent locked
+    "tcp_user_timeout": SILENT_CLIENT,
+    "tcp_keepalives_idle": "10",  # seconds: what a partition leaves behind gives its place back
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "timezone": "UTC",
+    "spotcore.tenant": EVERYBODY,
+    "role": ROLE,
+}
 
 
 def _configure(connection: Connection) -> None:
-    connection.execute("select set_config('lock_timeout', %s, false)", (LOCK_TIMEOUT,))
-    connection.execute("select set_config('statement_timeout', %s, false)", (STATEMENT_TIMEOUT,))
-    connection.execute("select set_config('timezone', 'UTC', false)")
-    connection.execute("select set_config('role', %s, false)", (ROLE,))
-    connection.execute("select set_config('spotcore.tenant', %s, false)", (EVERYBODY,))
+    names, values = list(SESSION), list(SESSION.values())
+    text = "select set_config(name, value, false) from unnest(%s::text[], %s::text[]) as t (name, value)"
+    connection.execute(text, (names, values))
 
 
 def _warmed(connection: Connection) -> None:
@@ -45,14 +60,77 @@ class Connections:
     def __init__(self, database_url: str, *, size: int = 16, reserve: int = 8) -> None:
         self.database_url = database_url
         self.size = size
-        self._ordinary = self._pool(database_url, "ordinary", size)
-        self._urgent = self._pool(database_url, "urgent", reserve, warm=True)
-        self._single = self._pool(database_url, "single", max(2, size // 2))
+        self._ordinary = _Lender(database_url, "ordinary", size, self._silent)
+        self._urgent = _Lender(database_url, "urgent", reserve, self._silent, warm=True)
+        self._single = _Lender(database_url, "single", max(2, size // 2), self._silent)
 
-    @staticmethod
-    def _pool(database_url: str, name: str, size: int, *, warm: bool = False) -> "ConnectionPool[Connection]":
-        return ConnectionPool(
-            database_url,
+    def __enter__(self) -> Self:
+        for lender in self._lenders:
+            lender.pool.open(wait=False)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for lender in self._lenders:
+            with contextlib.suppress(PoolTimeout):
+                lender.pool.wait(timeout=0.5)  # a connection still being opened would be left behind
+            lender.pool.close(timeout=2)
+
+    @property
+    def _lenders(self) -> "tuple[_Lender, ...]":
+        return self._ordinary, self._urgent, self._single
+
+    def _silent(self) -> None:
+        """A server that hangs, or is cut off, is so for every pool: each would wait as long to find out."""
+        for lender in self._lenders:
+            lender.lose()
+
+    @contextmanager
+    def connection(self, *, urgent: bool = False) -> Iterator[Connection]:
+        """A connection in a transaction of its own: normal exit commits, an exception rolls back."""
+        with (self._urgent if urgent else self._ordinary).lent() as connection:
+            connection.execute(sql.SQL("begin; set local spotcore.tenant = {}").format(tenant()), prepare=False)
+            yield connection
+
+    def rows(self, statement: LiteralString, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """What a single statement gives, in a transaction of its own and in one round trip."""
+        whose = tenant()
+        with self._single.lent() as connection:
+            if whose == EVERYBODY:
+                return _fetched(connection.execute(statement, values))
+            with connection.pipeline():  # what is sent together is one transaction
+                connection.execute("select set_config('spotcore.tenant', %s, true)", (whose,))
+                cursor = connection.execute(statement, values)
+            return _fetched(cursor)
+
+    def used(self) -> tuple[int, int]:
+        """Connections in use, and the most there can be."""
+        stats = [lender.pool.get_stats() for lender in self._lenders]
+        busy = sum(one.get("pool_size", 0) - one.get("pool_available", 0) for one in stats)
+        return busy, sum(one.get("pool_max", 0) for one in stats)
+
+
+def _fetched(cursor: "psycopg.Cursor[tuple[Any, ...]]") -> list[tuple[Any, ...]]:
+    return cursor.fetchall() if cursor.description is not None else []
+
+
+class _Lender:
+    """A pool, and whether anybody has got through to the database lately: in a long outage nobody waits in vain."""
+
+    def __init__(
+        self,
+        database_url: str,
+        name: str,
+        size: int,
+        on_silence: Callable[[], None],
+        *,
+        warm: bool = False,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.pool: Pool = ConnectionPool(
+            probed(database_url),
+            connection_class=BoundedConnection,
             min_size=size if warm else min(4, size),
             max_size=size,
             name=name,
@@ -67,59 +145,34 @@ class Connections:
             configure=_warmed if warm else _configure,
             check=None,
         )
+        self._on_silence = on_silence
+        self._monotonic = monotonic
+        self._away_since: float | None = None
 
-    def __enter__(self) -> Self:
-        self._ordinary.open(wait=False)
-        self._urgent.open(wait=False)
-        self._single.open(wait=False)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for pool in (self._ordinary, self._urgent, self._single):
-            with contextlib.suppress(PoolTimeout):
-                pool.wait(timeout=0.5)  # a connection still being opened would be left behind
-            pool.close(timeout=2)
+    def lose(self) -> None:
+        """Open every connection anew. Those that are at work are let go of afterwards."""
+        self._away_since = self._away_since or self._monotonic()
+        self.pool.drain()
 
     @contextmanager
-    def connection(self, *, urgent: bool = False) -> Iterator[Connection]:
-        """A connection in a transaction of its own: normal exit commits, an exception rolls back."""
-        with _lent(self._urgent if urgent else self._ordinary) as connection:
-            connection.execute(sql.SQL("begin; set local spotcore.tenant = {}").format(tenant()), prepare=False)
-            yield connection
+    def lent(self) -> Iterator[Connection]:
+        """A connection of the pool. One that turns out to be dead tells of the others, which may be silent rather than
+        dead and are not asked: an outage costs one failure a pool, not one a connection."""
+        lent: BoundedConnection | None = None
+        is_away = False
+        try:
+            with self.pool.connection(timeout=self._patience()) as lent:
+                yield lent
+        except psycopg.OperationalError:
+            is_away = lent is None or lent.broken
+            if lent is not None and is_away:
+                (self._on_silence if lent.was_silent else self.lose)()
+            raise
+        finally:
+            self._away_since = (self._away_since or self._monotonic()) if is_away else None
 
-    def rows(self, statement: LiteralString, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """What a single statement gives, in a transaction of its own and in one round trip."""
-        whose = tenant()
-        with _lent(self._single) as connection:
-            if whose == EVERYBODY:
-                return _fetched(connection.execute(statement, values))
-            with connection.pipeline():  # what is sent together is one transaction
-                connection.execute("select set_config('spotcore.tenant', %s, true)", (whose,))
-                cursor = connection.execute(statement, values)
-            return _fetched(cursor)
-
-    def used(self) -> tuple[int, int]:
-        """Connections in use, and the most there can be."""
-        stats = [pool.get_stats() for pool in (self._ordinary, self._urgent, self._single)]
-        busy = sum(one.get("pool_size", 0) - one.get("pool_available", 0) for one in stats)
-        return busy, sum(one.get("pool_max", 0) for one in stats)
-
-
-def _fetched(cursor: "psycopg.Cursor[tuple[Any, ...]]") -> list[tuple[Any, ...]]:
-    return cursor.fetchall() if cursor.description is not None else []
-
-
-@contextmanager
-def _lent(pool: "ConnectionPool[Connection]") -> Iterator[Connection]:
-    """A connection of the pool. One that turns out to be dead tells of the others: a restarted server costs one failure
-    a pool, not one a connection."""
-    lent: Connection | None = None
-    try:
-        with pool.connection() as lent:
-            yield lent
-    except psycopg.OperationalError:
-        if lent is not None and lent.broken:
-            pool.check()
-        raise
+    def _patience(self) -> float:
+        """A server that restarts is waited for; once it has been away for longer, who asks is told at once. What opens
+        new connections goes on trying, and the first one that it gets ends this."""
+        since = self._away_since
+        return WAIT_SECONDS if since is None or self._monotonic() - since < WAIT_SECONDS else AWAY_SECONDS

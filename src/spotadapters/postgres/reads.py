@@ -33,6 +33,7 @@ class PostgresReads(Reader):
                     replica=from_row(row["replica"], Replica),
                     instance=from_row(row["instance"], Instance),
                     hourly_cost=row["price"],
+                    total_cost=row["cost"],
                 ),
                 "primary": from_row(row["primary"], Instance) if row["primary"] else None,
                 "last_primary": from_row(row["last_primary"], Instance) if row["last_primary"] else None,

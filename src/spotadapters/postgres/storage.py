@@ -171,7 +171,9 @@ class PostgresClients:
 
     def put(self, client: Client) -> None:
         with translated():
-            self._connection.execute(query("client_put"), to_row(client))
+            written = self._connection.execute(query("client_put"), to_row(client)).rowcount
+        if not written:
+            raise NotFound("unknown client")  # GR-3
 
     def add_token(self, token: TokenRecord) -> None:
         values = {
@@ -231,6 +233,20 @@ class PostgresAgents:
 
     def get(self, client_id: ClientId, agent_id: AgentId, keys: Keys = Keys()) -> Aggregate:
         return self._load(client_id, agent_id, keys, lock=False)
+
+    def lock_free(self, client_id: ClientId, wanted: Mapping[AgentId, Keys]) -> Mapping[AgentId, Aggregate]:
+        values = {
+            "client_id": client_id,
+            "agent_ids": list(wanted),
+            "since": self._clock.now() - KEPT,
+            "cloud_ids": [name for keys in wanted.values() for name in keys.cloud_ids],
+            "instance_ids": [name for keys in wanted.values() for name in keys.instance_ids],
+            "replica_ids": [name for keys in wanted.values() for name in keys.replica_ids],
+            "command_ids": [name for keys in wanted.values() for name in keys.command_ids],
+        }
+        with translated():
+            rows = self._connection.execute(query("agents_load_free"), values).fetchall()
+        return {row[0]: _aggregate(loads(row[1])) for row in rows}
 
     def _load(self, client_id: ClientId, agent_id: AgentId, keys: Keys, *, lock: bool) -> Aggregate:
         values = {
@@ -300,10 +316,12 @@ class PostgresAgents:
         row = self._connection.execute(query(name), values).fetchone()
         return row[0] if row else None
 
-    def save(self, outcome: Outcome) -> None:
+    def save(self, *outcomes: Outcome) -> None:
+        waiting = [outcome.after.agent.agent_id for outcome in outcomes if _has_fresh_command(outcome)]
         with translated():
-            self._connection.execute(query("agent_save"), {"doc": Jsonb(_document(outcome))})
-        self._heard.note(outcome.events)
+            self._connection.execute(query("agents_save"), {"doc": Jsonb(_document(outcomes)), "waiting": waiting})
+        for outcome in outcomes:
+            self._heard.note(outcome.events)
 
     def due(self, now: datetime, limit: int) -> Sequence[tuple[ClientId, AgentId]]:
         rows = self._connection.execute(query("agents_due"), {"now": now, "limit": limit}).fetchall()
@@ -334,35 +352,43 @@ def _aggregate(data: dict[str, Any]) -> Aggregate:
     )
 
 
-def _document(outcome: Outcome) -> dict[str, Any]:
+def _document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """Everything that differs, as one JSON object; rows that give up a unique place come before those that take it."""
-    before, after = outcome.before, outcome.after
-    doc: dict[str, Any] = {}
-    if before is None or before.agent != after.agent:
-        doc["agents"] = [to_row(after.agent)]
+    written: dict[str, list[Any]] = {}
+    gain = Decimal(0)
+    for outcome in outcomes:
+        for name, rows in _differences(outcome).items():
+            written.setdefault(name, []).extend(rows)
+        before, after = outcome.before, outcome.after
+        gain += after.client.total_savings - before.client.total_savings if before else 0
     for name, place in PLACES.items():
-        rows = sorted(_differing(before, after, name), key=place)
-        if rows:
-            doc[name] = [to_row(row) for row in rows]
+        written.get(name, []).sort(key=place)
+    doc: dict[str, Any] = {name: [to_row(row) for row in rows] for name, rows in written.items()}
+    doc |= {"gain": str(gain), "client_id": outcomes[0].after.client.client_id} if gain else {}
+    return doc | _events_document([event for outcome in outcomes for event in outcome.events])
+
+
+def _differences(outcome: Outcome) -> Mapping[str, Sequence[Any]]:
+    """The rows that differ, by where they go."""
+    before, after = outcome.before, outcome.after
     known = {(row.instance_id, row.started_at): row for row in (before.periods if before else ())}
     changed = [row for row in after.periods if known.get((row.instance_id, row.started_at)) != row]
-    closed = [to_row(row) for row in changed if (row.instance_id, row.started_at) in known]
-    opened = [to_row(row) for row in changed if (row.instance_id, row.started_at) not in known]
-    gain = after.client.total_savings - before.client.total_savings if before else Decimal(0)
-    doc |= {"closed_periods": closed} if closed else {}
-    doc |= {"opened_periods": opened} if opened else {}
-    doc |= {"gain": str(gain), "client_id": after.client.client_id} if gain else {}
-    doc |= {"wake": after.agent.agent_id} if _has_fresh_command(before, after) else {}
-    return doc | _events_document(outcome.events)
+    found = {
+        "agents": [after.agent] if before is None or before.agent != after.agent else [],
+        **{name: _differing(before, after, name) for name in PLACES},
+        "closed_periods": [row for row in changed if (row.instance_id, row.started_at) in known],
+        "opened_periods": [row for row in changed if (row.instance_id, row.started_at) not in known],
+    }
+    return {name: rows for name, rows in found.items() if rows}
 
 
-def _has_fresh_command(before: Aggregate | None, after: Aggregate) -> bool:
+def _has_fresh_command(outcome: Outcome) -> bool:
     """True when a command is pending now and was not before: waiting agents are told after the commit."""
-    known = before.commands if before else {}
+    known = outcome.before.commands if outcome.before else {}
     return any(
         command.state is CommandState.PENDING
         and (command.command_id not in known or known[command.command_id].state is not CommandState.PENDING)
-        for command in after.commands.values()
+        for command in outcome.after.commands.values()
     )
 
 
@@ -373,7 +399,10 @@ def _events_document(events: Sequence[Event]) -> dict[str, Any]:
     messages = [message for event in events if (message := notification_of(event)) is not None]
     heard = [event for event in events if event.spec.is_heard]
     return {
-        "events": [to_row(evolve(event, facts={**event.facts, **current()})) for event in events],
+        "events": [
+            to_row(evolve(event, level=event.level or event.spec.audit, facts={**current(), **event.facts}))
+            for event in events
+        ],
         "notifications": [to_row(message) for message in messages],
         "outbox": [{"event_id": event.event_id, "client_id": event.client_id} for event in heard],
     }

@@ -6,17 +6,22 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
-_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _CURRENT: ContextVar[Mapping[str, str] | None] = ContextVar("spotcore_request", default=None)
+
+
+def marks(request_id: str, traceparent: str | None) -> Mapping[str, str]:
+    """What marks a request's log lines and audit rows. A malformed ``traceparent`` is dropped."""
+    found = {"request_id": request_id}
+    if traceparent is not None and _TRACEPARENT.fullmatch(traceparent):
+        found["traceparent"] = traceparent
+    return found
 
 
 @contextmanager
 def working_on(request_id: str, traceparent: str | None) -> Iterator[None]:
-    """Everything this thread does inside belongs to that request. A malformed ``traceparent`` is dropped."""
-    marks = {"request_id": request_id}
-    if traceparent is not None and _TRACEPARENT.fullmatch(traceparent):
-        marks["traceparent"] = traceparent
-    token = _CURRENT.set(marks)
+    """Everything this thread does inside belongs to that request."""
+    token = _CURRENT.set(marks(request_id, traceparent))
     try:
         yield
     finally:

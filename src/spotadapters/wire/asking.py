@@ -53,10 +53,13 @@ def asked(query: Mapping[str, str], cls: type[T]) -> T:
     for field in attrs.fields(cls):  # type: ignore[arg-type]
         name = field.metadata.get("name") or field.name
         given = query.get(name)
-        if given is None or (not given.strip() and field.metadata["kind"] != "switch"):
+        if given is None:
+            continue
+        said = str(cleaned(given)).strip()
+        if not said and field.metadata["kind"] != "switch":
             continue
         try:
-            values[field.name] = _read(str(cleaned(given)).strip(), field.metadata)
+            values[field.name] = _read(said, field.metadata)
         except ValueError as wrong:
             problems[name] = [str(wrong)]
     if problems:
@@ -98,4 +101,6 @@ def _whole(given: str, low: int, high: int) -> int:
         raise ValueError("use a whole number") from None
     if not exact.is_finite() or exact != exact.to_integral_value():
         raise ValueError("use a whole number")
-    return min(max(int(exact), low), high)
+    return int(
+        min(max(exact, Decimal(low)), Decimal(high))
+    )  # clamped first: 1e999999999 written out would fill the memory

@@ -1,6 +1,7 @@
 """``spotcore agents``: who runs where, and their settings."""
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -199,10 +200,18 @@ def parsed(settings: tuple[str, ...]) -> dict[str, Any]:
 
 def _value(name: str, text: str) -> Any:
     try:
-        return json.loads(text)
-    except ValueError:
+        return json.loads(text, parse_float=_finite, parse_constant=_finite)
+    except (ValueError, RecursionError):
         words = [word.strip() for word in text.split(",") if word.strip()]
         return words if name in LISTS else text
+
+
+def _finite(word: str) -> float:
+    """Raises ``ValueError`` for NaN, Infinity and what is too large to be anything else: no JSON holds them."""
+    value = float(word)
+    if not math.isfinite(value):
+        raise ValueError(f"{word} is no number")
+    return value
 
 
 def _toggle(remote: Remote, agent: str, enabled: bool) -> None:

@@ -1,12 +1,14 @@
 """What the operator does to clients on the database itself; no token opens it (CL-4, CL-5, CL-6, CV-9)."""
 
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from spotapp.commands.database import Local, local
 from spotcore.clients import Client, Defaults
 from spotcore.ids import ClientId
+
+MAX_DIGITS: Final = 9  # of a limit; more than any fleet, and what its column holds
 
 
 def _facts(client: Client) -> dict[str, Any]:
@@ -51,8 +53,8 @@ def resume(here: Local, client: str) -> None:
 def _limit(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
     if value is None or value == "none":
         return value
-    if not value.isdigit():
-        raise click.BadParameter("use a whole number, or none")
+    if not (value.isascii() and value.isdigit()) or len(value) > MAX_DIGITS:
+        raise click.BadParameter(f"use a whole number of at most {MAX_DIGITS} digits, or none")
     return int(value)
 
 

@@ -56,7 +56,7 @@ def _operator(here: Local, agent: str) -> Caller:
     with here.wiring.storage.transactions() as uow:
         owner = uow.agents.find_owner(AgentId(agent))
     if owner is None:
-        raise NotFound(f"no agent has the id {agent}; list them with: spotcore agents list CLIENT")
+        raise NotFound(f"no agent has the id {agent}; list them with: spotcore agents list")
     return Caller(client_id=owner, actor="admin")
 
 

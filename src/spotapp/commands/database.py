@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 from attrs import frozen
+from rich.text import Text
 
 from spotadapters.embedded import EmbeddedStack, has_database, running_database_url
 from spotadapters.postgres.migrate import migrate, require_schema
@@ -59,8 +60,8 @@ def own_servers(settings: Settings) -> Iterator[Servers]:
     if settings.database_url is not None and settings.redis_url is not None:
         yield Servers(settings.database_url, settings.redis_url)
         return
-    console.print(f"  data in {settings.data_dir}")
-    with EmbeddedStack(settings.data_dir, on_event=lambda text: console.print(f"  {text}")) as stack:
+    console.print(Text(f"  data in {settings.data_dir}"), soft_wrap=True)
+    with EmbeddedStack(settings.data_dir, on_event=lambda text: console.print(Text(f"  {text}"))) as stack:
         yield Servers(settings.database_url or stack.database_url, settings.redis_url or stack.redis_url)
 
 

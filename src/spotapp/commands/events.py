@@ -6,9 +6,11 @@ from typing import Any, Final
 
 import click
 import httpx2
+from rich.text import Text
 
 from spotapp.commands.api import ADMIN_CALL, ApiFailure
 from spotapp.commands.options import Remote, remote
+from spotapp.commands.screen import shown
 from spotapp.failures import console
 
 COLUMNS: Final = {"time": "time", "severity": "severity", "type": "eventType", "client": "clientName", "what": "text"}
@@ -101,7 +103,8 @@ class Follower:
     def _wait(self, reason: Exception) -> None:
         if self._heard is None or self._now() - self._heard > GIVE_UP_AFTER:
             raise reason
-        console.print(f"[dim]{' '.join(str(reason).split()[:12])} …; trying again[/dim]", soft_wrap=True)
+        said = shown(" ".join(str(reason).split()[:12]))
+        console.print(Text(f"{said} …; trying again", style="dim"), soft_wrap=True)
         self._pause(self._next_pause)
         self._next_pause = min(self._next_pause * 2, LONGEST_PAUSE)
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 import click
 
 from spotadapters.embedded import running_redis_url
+from spotadapters.jobs.board import PARTS
 from spotadapters.jobs.queue import JobQueue
 from spotapp.background import open_queue
 from spotapp.commands.api import ADMIN_CALL
@@ -35,6 +36,8 @@ def jobs() -> None:
 def list_jobs(here: Local) -> None:
     """Every job: how often, when it last ran and succeeded, whether it is late. On the database itself.
 
+    What another job does under a name of its own stands below the jobs.
+
     \b
     Example:
       spotcore jobs list
@@ -42,8 +45,10 @@ def list_jobs(here: Local) -> None:
     here.wiring.jobs.announce()
     now, known = here.clock.now(), {one.name: one for one in here.wiring.jobs.book.jobs()}
     data: list[dict[str, Any]] = []
-    for name, job in sorted(here.wiring.jobs.jobs.items()):
-        view = known[name]
+    jobs = here.wiring.jobs.jobs
+    parts = [(part, jobs[whole], f"part of: {whole}") for part, whole in PARTS.items()]
+    for name, job, does in [*((name, job, job.does) for name, job in sorted(jobs.items())), *parts]:
+        view = known[job.name]
         late = view.lateness(now, is_vital=job.schedule.is_vital)
         data.append(
             {
@@ -53,7 +58,7 @@ def list_jobs(here: Local) -> None:
                 "last_status": view.last_status,
                 "last_success": view.last_success and view.last_success.isoformat(),
                 "late": late.value if late is not None else None,
-                "does": job.does,
+                "does": does,
             }
         )
     here.screen.rows(data, data, JOBS, empty="no jobs")
@@ -88,8 +93,8 @@ def run_job(here: Local, name: str) -> None:
     table.announce()
     error = table.run(job, job.schedule.slot(here.clock.now()))
     if error is not None:
-        raise Unavailable(f"{name} failed: {error}")
-    here.screen.done({"job": name, "status": "completed"}, f"{name} has run")
+        raise Unavailable(f"{job.name} failed: {error}")
+    here.screen.done({"job": job.name, "status": "completed"}, f"{job.name} has run")
 
 
 @jobs.command("dead")

@@ -33,7 +33,9 @@ class Month(click.ParamType[datetime]):
         if isinstance(value, datetime):
             return value
         try:
-            return datetime.strptime(value, "%Y-%m").replace(tzinfo=UTC)
+            month = datetime.strptime(value, "%Y-%m").replace(tzinfo=UTC)
+            after(month)  # the calendar ends in 9999
+            return month
         except ValueError:
             self.fail("use YEAR-MONTH, e.g. 2026-03", param, ctx)
 

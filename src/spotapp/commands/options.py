@@ -17,6 +17,7 @@ from spotapp.settings import DEFAULT_HOST, DEFAULT_PORT
 
 DEFAULT_URL: Final = f"http://{DEFAULT_HOST}:{DEFAULT_PORT}"
 TOKEN_VARIABLES: Final = ("SPOTCORE_ADMIN_TOKEN", "SPOTCORE_TOKEN")
+ANOTHER_VERSION: Final = "is the server of another version? compare with: spotcore --version"
 NO_TOKEN: Final = "no token given; set SPOTCORE_ADMIN_TOKEN (a new one comes from: spotcore token) or SPOTCORE_TOKEN"
 
 
@@ -85,8 +86,11 @@ def _other_versions() -> Iterator[None]:
     try:
         yield
     except KeyError as missing:
-        text = f"the answer has no {missing}; is the server of another version? compare with: spotcore --version"
-        raise ApiFailure(text) from missing
+        raise ApiFailure(f"the answer has no {missing}; {ANOTHER_VERSION}") from missing
+    except (TypeError, AttributeError) as strange:  # null or a list where an object was agreed
+        raise ApiFailure(f"the answer has another form than expected; {ANOTHER_VERSION}") from strange
+    except UnicodeEncodeError as strange:
+        raise ApiFailure("a word of the command is no text that can be sent; type it again") from strange
 
 
 def remote(function: Callable[..., None]) -> Callable[..., None]:

@@ -43,13 +43,17 @@ class Instant(click.ParamType[datetime]):
         """The instant."""
         if isinstance(value, datetime):
             return value
-        if value.endswith("d") and value[:-1].isdigit():
-            return datetime.now(UTC) - timedelta(days=int(value[:-1]))
         try:
-            at = datetime.fromisoformat(value)
-        except ValueError:
+            if value.endswith("d") and value[:-1].isdecimal():
+                return datetime.now(UTC) - timedelta(days=int(value[:-1]))
+            return in_utc(datetime.fromisoformat(value))
+        except (ValueError, OverflowError):
             self.fail("use 2026-03-01, 2026-03-01T12:00Z or 7d (days ago)", param, ctx)
-        return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+
+
+def in_utc(at: datetime) -> datetime:
+    """The instant; without an offset it is UTC already. Raises ``OverflowError`` at either end of the calendar."""
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 INSTANT: Final = Instant()
@@ -300,8 +304,22 @@ def _text(at: datetime | None) -> str | None:
 
 
 def _listed(file: Path, since: datetime | None) -> tuple[list[tuple[str, str, Decimal, datetime | None]], list[str]]:
-    """Rows that can be right, and what is wrong with the others."""
-    with file.open(newline="") as text:
+    """Rows that can be right, and what is wrong with the others. Raises ``UnreadableHistory`` for a file that is cut or
+    in another encoding."""
+    from spotadapters.history.reading import require_whole
+    from spotadapters.history.refusals import UnreadableHistory
+
+    require_whole(file)
+    try:
+        return _rows_listed(file, since)
+    except (UnicodeDecodeError, csv.Error) as failure:
+        raise UnreadableHistory(f"{file}: not a table in UTF-8 ({failure})") from failure
+
+
+def _rows_listed(
+    file: Path, since: datetime | None
+) -> tuple[list[tuple[str, str, Decimal, datetime | None]], list[str]]:
+    with file.open(encoding="utf-8-sig", newline="") as text:
         table = csv.DictReader(text)
         names = {name: _first(table.fieldnames or (), wanted) for name, wanted in
                  {"type": TYPE_NAMES, "region": REGION_NAMES, "price": PRICE_NAMES}.items()}  # fmt: skip
@@ -314,11 +332,14 @@ def _listed(file: Path, since: datetime | None) -> tuple[list[tuple[str, str, De
         for number, row in enumerate(table, 2):
             kind, region = row[names["type"] or ""], row[names["region"] or ""]
             price = _price(row[names["price"] or ""])
-            at = _date(row[dated]) if dated is not None and since is None else since
+            said = row[dated] if dated is not None and since is None else None
+            at = _date(said) if said else since
             if not kind or not region:
                 bad.append(f"line {number}: no type or no region")
             elif price is None:
                 bad.append(f"line {number}: {row[names['price'] or '']!r} is no price above 0 and up to 1,000")
+            elif said and at is None:  # not from ever: that would price years anew
+                bad.append(f"line {number}: {said!r} is no date; use 2026-01 or 2026-01-01")
             else:
                 good.append((kind, region, price, at))
     return good, bad
@@ -335,11 +356,9 @@ def _price(text: str | None) -> Decimal | None:
         return None
 
 
-def _date(text: str | None) -> datetime | None:
-    """A date, or a month; nothing that cannot be read is taken for a date."""
-    if not text:
-        return None
+def _date(text: str) -> datetime | None:
+    """A date, a month or an instant, UTC unless it says another offset; None when it cannot be read."""
     try:
-        return datetime.fromisoformat(text if len(text) > 7 else f"{text}-01").replace(tzinfo=UTC)
-    except ValueError:
+        return in_utc(datetime.fromisoformat(text if len(text) > 7 else f"{text}-01"))
+    except (ValueError, OverflowError):
         return None

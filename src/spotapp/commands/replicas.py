@@ -1,5 +1,6 @@
 """``spotcore replicas``: machines that stand by."""
 
+import math
 from typing import Final
 
 import click
@@ -33,11 +34,17 @@ def list_replicas(remote: Remote, client: str) -> None:
     remote.screen.rows(data, data, COLUMNS, empty="no active replicas")
 
 
+def _finite(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter("use a number of dollars, e.g. 0.05")
+    return value
+
+
 @replicas.command()
 @click.argument("agent")
 @click.option("--pool", metavar="POOL", help="Where; the cheapest other pool when absent.")
 @click.option("--exclude-zone", "zones", multiple=True, metavar="AZ", help="Not here; may be repeated.")
-@click.option("--max-hourly-cost", type=float, metavar="USD", help="No dearer than this.")
+@click.option("--max-hourly-cost", type=float, metavar="USD", callback=_finite, help="No dearer than this.")
 @remote
 def create(remote: Remote, agent: str, pool: str | None, zones: tuple[str, ...], max_hourly_cost: float | None) -> None:
     """Start a replica of an agent that is in manual replica mode.

@@ -27,7 +27,7 @@ def shown(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(shown(one) for one in value) or NOTHING
     if isinstance(value, dict):
-        return ", ".join(f"{name}={shown(one)}" for name, one in value.items()) or NOTHING
+        return ", ".join(f"{shown(name)}={shown(one)}" for name, one in value.items()) or NOTHING
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(value))
 
 
@@ -49,16 +49,16 @@ class Screen:
         """True when a program reads along."""
         return self.form == "json"
 
-    def rows(self, data: Any, rows: Iterable[Any], columns: Columns, *, empty: str, title: str | None = None) -> None:
+    def rows(self, data: Any, rows: Iterable[Any], columns: Columns, *, empty: str) -> None:
         """A table of ``rows``; as JSON all of ``data``."""
         if self.is_json:
             self.json(data)
             return
         found = list(rows)
         if not found:
-            click.echo(f"{title}: {empty}" if title else empty)
+            click.echo(empty)
             return
-        table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+        table = Table(box=None, pad_edge=False, header_style="bold")
         for heading in columns:
             table.add_column(heading, overflow="fold")
         for row in found:

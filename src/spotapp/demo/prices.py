@@ -34,7 +34,9 @@ class GeneratedPrices:
         """The pool's price now."""
         instance_type, key = pool.instance_type, (pool.instance_type, pool.az)
         random = self._randoms[key]
-        path = self._paths.setdefault(key, [ONDEMAND[instance_type] * random.uniform(0.28, 0.42)])
+        if key not in self._paths:  # drawn once: a price depends on the seed, not on how often somebody asks
+            self._paths[key] = [ONDEMAND[instance_type] * random.uniform(0.28, 0.42)]
+        path = self._paths[key]
         mean = path[0]
         step = max(0, int((at - self._start).total_seconds() // STEP_SECONDS))
         while len(path) <= step:

@@ -80,12 +80,13 @@ class ClientStore(Protocol):
         ...
 
     def add(self, client: Client) -> None:
-        """A new client. Raises ``ClientExists`` or ``DuplicateEmail`` when a client that is not deleted has the name or
-        address (compared case-insensitively)."""
+        """A new client. Raises ``ClientExists`` or ``DuplicateEmail`` when a client that is not deleted has the name
+        (compared case-insensitively) or the address (lower case always: ``clients.valid_email``)."""
         ...
 
     def put(self, client: Client) -> None:
-        """Store the changed client, ``total_savings`` excepted: that column has one writer, ``AgentStore.save``."""
+        """Store the changed client, ``total_savings`` excepted: that column has one writer, ``AgentStore.save``. Raises
+        ``NotFound`` when it is no longer there (GR-3)."""
         ...
 
     def add_token(self, token: TokenRecord) -> None: ...
@@ -99,7 +100,7 @@ class ClientStore(Protocol):
         ...
 
     def agent_ids(self, client_id: ClientId) -> Sequence[AgentId]:
-        """Ids of the client's agents that are not deleted."""
+        """Ids of the client's agents that are not deleted, in the order of their registration."""
         ...
 
     def purge(self, client_id: ClientId) -> Mapping[str, int]:
@@ -129,6 +130,11 @@ class AgentStore(Protocol):
         Deleted agents are found; rules judge them."""
         ...
 
+    def lock_free(self, client_id: ClientId, wanted: Mapping[AgentId, Keys]) -> Mapping[AgentId, Aggregate]:
+        """As ``lock`` for several agents of a client at once, without waiting: only those that are known under this
+        very id and whose row nobody else holds."""
+        ...
+
     def get(self, client_id: ClientId, agent_id: AgentId, keys: Keys = Keys()) -> Aggregate:
         """As ``lock`` but without a lock: for answers that change nothing."""
         ...
@@ -154,8 +160,9 @@ class AgentStore(Protocol):
         ...
 
     def find_by_instance(self, client_id: ClientId | None, instance_id: str) -> tuple[ClientId, AgentId] | None:
-        """The agent of a machine named by our id, its cloud id or a placeholder word; None when unknown or another
-        client's. ``client_id`` None searches all (admin)."""
+        """The agent of a machine named by our id, its cloud id or a placeholder word, also once the cloud has named it
+        (screens are older); None when unknown or another client's. Of several machines the one that has not ended, else
+        the newest. ``client_id`` None searches all (admin)."""
         ...
 
     def find_owner(self, agent_id: AgentId) -> ClientId | None:
@@ -166,9 +173,10 @@ class AgentStore(Protocol):
         """How many agents that are not deleted, and how many active machines, the client has (CL-4)."""
         ...
 
-    def save(self, outcome: Outcome) -> None:
+    def save(self, *outcomes: Outcome) -> None:
         """Write every row that differs, the events as audit rows, their notifications and the outbox, and add the
-        difference of ``client.total_savings``. Raises the ``SpotError`` a violated constraint maps to."""
+        difference of ``client.total_savings``. Several outcomes are of different agents of one client. Raises the
+        ``SpotError`` a violated constraint maps to."""
         ...
 
     def due(self, now: datetime, limit: int) -> Sequence[tuple[ClientId, AgentId]]:
@@ -176,7 +184,8 @@ class AgentStore(Protocol):
         ...
 
     def undecided(self, now: datetime, older_than: datetime, limit: int) -> Sequence[tuple[ClientId, AgentId]]:
-        """Live agents with a primary whose last decision is older than ``older_than`` (Z34)."""
+        """Live agents with a primary whose last decision was at or before ``older_than`` (Z34). Those without one come
+        first, then the oldest."""
         ...
 
 
@@ -306,7 +315,7 @@ class ModelStore(Protocol):
 
     def put(self, sessions: Sequence[ModelSession]) -> None:
         """Store changed sessions together; their files never change. Raises ``InvariantViolated`` when two of a scope
-        and kind would be live, or fallback (I12)."""
+        and kind would be live, or fallback (I12), and ``NotFound`` for one that is not there (GR-3)."""
         ...
 
     def serving(self) -> Sequence[ModelSession]:

@@ -158,6 +158,13 @@ class Clients:
         with self.kernel.transactions() as uow:
             return uow.clients.get(client_id)
 
+    def seen(self, client_id: ClientId) -> Client:
+        """The client as people see it. Raises ``NotFound`` for one that is unknown or deleted (CL-6)."""
+        client = self.get(client_id)
+        if client.status is ClientStatus.DELETED:
+            raise NotFound("unknown client")
+        return client
+
     def _move(self, client_id: ClientId, status: ClientStatus, kind: EventKind, actor: str) -> Client:
         now = self.kernel.clock.now()
         with self.kernel.transactions() as uow:

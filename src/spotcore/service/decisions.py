@@ -118,17 +118,18 @@ class Decisions:
         ``PoolMismatch``, ``SwitchBlocked``, in this order."""
 
         def rule(change: Change) -> SwitchOrder:
-            require_live(change.aggregate)
-            if not change.agent.config.enabled:
-                raise AgentDisabled("the agent is disabled; enable it first")
-            if not change.agent.config.auto_switch_enabled:
-                raise AutoSwitchDisabled("auto-switch is off", auto_switch_enabled=False)
+            _require_automatic(change.aggregate)
             risk = candidates.snapshot(change.aggregate, change.market, change.now).current_risk
             urgent = risk is not None and risk > change.agent.config.risk_threshold
             origin = Origin.URGENT_DECISION if urgent else Origin.DECISION
             return order_switch(change, wanted, Purpose.AUTO, origin, SwitchTrigger.AUTO, reason=reason)
 
         return self.kernel.run(caller, agent_id, rule, market=True)
+
+    def require_issuable(self, caller: Caller, agent_id: AgentId) -> None:
+        """Raises what ``issue`` would for the agent alone, whatever is asked for."""
+        with self.kernel.transactions() as uow:
+            _require_automatic(uow.agents.get(caller.client_id, agent_id))
 
     def round(self, limit: int = 200) -> int:
         """Z34: decide for every live agent with a primary whose last decision is 300 s old; how many were decided."""
@@ -179,3 +180,12 @@ def _origin(change: Change, decision: Decision) -> Origin:
     risk = decision.snapshot.current_risk
     urgent = risk is not None and risk > change.agent.config.risk_threshold
     return Origin.URGENT_DECISION if urgent else Origin.DECISION
+
+
+def _require_automatic(aggregate: Aggregate) -> None:
+    """Raises ``NotFound``, ``AgentDisabled``, ``AutoSwitchDisabled``, in this order."""
+    require_live(aggregate)
+    if not aggregate.agent.config.enabled:
+        raise AgentDisabled("the agent is disabled; enable it first")
+    if not aggregate.agent.config.auto_switch_enabled:
+        raise AutoSwitchDisabled("auto-switch is off", auto_switch_enabled=False)

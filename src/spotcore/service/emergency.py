@@ -1,6 +1,9 @@
 """Interruption signals: E51…E54, E56's notice form, E58, E59, and the status E57."""
 
-from attrs import frozen
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from attrs import field, frozen
 
 from spotcore import emergencies, reports
 from spotcore.agents import Life
@@ -14,7 +17,7 @@ from spotcore.ids import AgentId
 from spotcore.liveness import go_offline, observe
 from spotcore.market import Market
 from spotcore.ports.storage import Keys
-from spotcore.service.kernel import Caller, Kernel, require_live
+from spotcore.service.kernel import Caller, Kernel, Wanted, require_live
 
 
 @frozen(kw_only=True)
@@ -23,6 +26,16 @@ class Situation:
 
     aggregate: Aggregate
     market: Market
+
+
+@frozen(kw_only=True)
+class Notified:
+    """A notice about one of several agents. ``facts`` go with every event that comes of it."""
+
+    agent_id: AgentId
+    signal: Signal
+    evidence: tuple[Evidence, ...] = ()
+    facts: Mapping[str, str] = field(factory=dict)
 
 
 @frozen
@@ -36,19 +49,19 @@ class Emergency:
     ) -> SignalAnswer:
         """Judge a notice and do what it asks before answering. Raises ``NotFound`` for an unknown agent alone, and for
         one being deleted, whose notice is recorded (EM-17)."""
+        keys = _keys(notice)
+        return self.kernel.run(caller, agent_id, _rule(notice, evidence), keys=keys, market=True, urgent=True)
 
-        def rule(change: Change) -> SignalAnswer | NotFound:
-            if change.agent.life is not Life.LIVE:
-                change.event(EventKind.NOTICE_ON_STANDBY, machine=notice.cloud_id, severity=notice.severity.value)
-                return NotFound("unknown agent")
-            observe(change, evidence)
-            return emergencies.signal(change, notice)
-
-        keys = Keys(
-            cloud_ids=(notice.cloud_id,) if notice.cloud_id else (),
-            replica_ids=(notice.replica_id,) if notice.replica_id else (),
-        )
-        return self.kernel.run(caller, agent_id, rule, keys=keys, market=True, urgent=True)
+    def signals(self, caller: Caller, notices: Sequence[Notified]) -> Mapping[AgentId, SignalAnswer | NotFound]:
+        """As ``signal`` for several agents of one client in one transaction, an agent once at most. Missing are those
+        that only ``signal`` can answer: unknown ones, and those that are being changed at this moment. When it raises,
+        nothing has happened to any of them."""
+        wanted = [
+            Wanted(agent_id=one.agent_id, rule=_rule(one.signal, one.evidence), keys=_keys(one.signal), facts=one.facts)
+            for one in notices
+        ]
+        answers: Mapping[AgentId, Any] = self.kernel.together(caller, wanted)
+        return answers
 
     def situation(self, caller: Caller, agent_id: AgentId) -> Situation:
         """What E53's advice is drawn from: read over the emergency reserve, no engine asked. Raises ``NotFound``."""
@@ -68,6 +81,27 @@ class Emergency:
             if machine.is_primary:
                 go_offline(change, "its machine was reported ended")
             reports.machine_ended(change, machine)
+            change.tell_once(
+                EventKind.INSTANCE_TERMINATED, EventKind.INSTANCE_TERMINATION_CONFIRMED, about=machine.instance_id
+            )
 
         keys = Keys(cloud_ids=(cloud_id,) if cloud_id else ())
         self.kernel.run(caller, agent_id, rule, keys=keys, market=True, urgent=True)
+
+
+def _rule(notice: Signal, evidence: tuple[Evidence, ...]) -> Callable[[Change], SignalAnswer | NotFound]:
+    def rule(change: Change) -> SignalAnswer | NotFound:
+        if change.agent.life is not Life.LIVE:
+            change.event(EventKind.NOTICE_ON_STANDBY, machine=notice.cloud_id, severity=notice.severity.value)
+            return NotFound("unknown agent")
+        observe(change, evidence)
+        return emergencies.signal(change, notice)
+
+    return rule
+
+
+def _keys(notice: Signal) -> Keys:
+    return Keys(
+        cloud_ids=(notice.cloud_id,) if notice.cloud_id else (),
+        replica_ids=(notice.replica_id,) if notice.replica_id else (),
+    )

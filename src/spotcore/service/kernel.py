@@ -1,16 +1,16 @@
 """The frame every use case runs in: lock one agent, decide, save, commit; then answer or refuse."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from attrs import frozen
+from attrs import evolve, field, frozen
 
 from spotcore import manual_mode, upkeep
 from spotcore.agents import Life
 from spotcore.aggregate import Aggregate
 from spotcore.change import Change, Outcome
-from spotcore.errors import NotFound, SpotError, Unavailable
+from spotcore.errors import InstanceOwned, NotFound, SpotError, Unavailable
 from spotcore.ids import AgentId, ClientId
 from spotcore.market import UNKNOWN_MARKET, Market
 from spotcore.ports.storage import Keys, Transactions, UnitOfWork
@@ -25,6 +25,16 @@ class Caller:
 
     client_id: ClientId
     actor: str = "agent"  # agent | client | admin | system
+
+
+@frozen(kw_only=True)
+class Wanted:
+    """A rule for one agent that may share its transaction with other agents' rules."""
+
+    agent_id: AgentId
+    rule: Callable[[Change], object]
+    keys: Keys = Keys()
+    facts: Mapping[str, str] = field(factory=dict)  # for every event that comes of it, such as the request's id
 
 
 class MarketUnreadable(Unavailable):
@@ -74,9 +84,36 @@ class Kernel:
         except MarketUnreadable:  # nothing was written: once more without prices (5.2)
             with self.transactions(urgent=urgent) as uow:
                 outcome = self._decided(uow, caller, agent_id, rule, keys=keys, market=False)
+        except InstanceOwned:  # a report names a machine of somebody else: as unknown as any other (GR-8)
+            raise NotFound("unknown instance") from None
         if isinstance(outcome.answer, SpotError):
             raise outcome.answer
         return outcome
+
+    def together(self, caller: Caller, wanted: Sequence[Wanted]) -> Mapping[AgentId, object]:
+        """Answers of urgent rules for several agents of one client, committed at once; refusals that rules return are
+        among them. An agent whose row somebody else holds is missing and waits for its lock alone, with ``run``.
+
+        Whatever one of them raises, a missing market included, rolls all of them back."""
+        with self.transactions(urgent=True) as uow:
+            held = uow.agents.lock_free(caller.client_id, {one.agent_id: one.keys for one in wanted})
+            now = self.clock.now()
+            markets: dict[object, Market] = {}
+            outcomes: dict[AgentId, Outcome] = {}
+            for one in wanted:
+                aggregate = held.get(one.agent_id)
+                if aggregate is None:
+                    continue
+                place = _market_place(aggregate)
+                if place not in markets:
+                    markets[place] = self.market(uow, aggregate, now)
+                decided = upkeep.decide(aggregate, now, one.rule, actor=caller.actor, market=markets[place])
+                events = tuple(evolve(event, facts={**event.facts, **one.facts}) for event in decided.events)
+                outcomes[one.agent_id] = evolve(decided, events=events)
+            changed = [outcome for outcome in outcomes.values() if outcome.changed]
+            if changed:
+                uow.agents.save(*changed)
+        return {agent_id: outcome.answer for agent_id, outcome in outcomes.items()}
 
     def within(
         self,
@@ -118,12 +155,16 @@ class Kernel:
 
     def market(self, uow: UnitOfWork, aggregate: Aggregate, now: datetime) -> Market:
         """Prices and records around the agent's machine. Raises ``MarketUnreadable``; the transaction is lost then."""
-        primary = aggregate.primary
-        instance_type = primary.instance_type if primary else _last_type(aggregate)
         try:
-            return uow.prices.market(aggregate.client.client_id, instance_type, aggregate.agent.region, now)
+            return uow.prices.market(aggregate.client.client_id, *_market_place(aggregate), now)
         except SpotError as failure:
             raise MarketUnreadable("prices cannot be read now") from failure
+
+
+def _market_place(aggregate: Aggregate) -> tuple[str | None, str | None]:
+    """Machine type and region whose prices a decision about the agent may need."""
+    primary = aggregate.primary
+    return primary.instance_type if primary else _last_type(aggregate), aggregate.agent.region
 
 
 def _last_type(aggregate: Aggregate) -> str | None:

@@ -26,7 +26,7 @@ from spotcore.ids import AgentId, InstanceId, launch_placeholder, replica_placeh
 from spotcore.instances import Instance, InstanceStatus
 from spotcore.market import Market
 from spotcore.placement import Placement, Via
-from spotcore.pools import Mode, parse_pool, require_same_family
+from spotcore.pools import Mode, parse_pool, pool_of, require_same_family
 from spotcore.ports.storage import Keys
 from spotcore.replicas import ReplicaEnd, ReplicaKind
 from spotcore.service.kernel import Caller, Kernel, require_live
@@ -186,7 +186,7 @@ def order_switch(
         raise NotPrimary("the agent has no primary")
     if not change.agent.config.enabled:
         raise AgentDisabled("the agent is disabled; enable it first")
-    place = _target(change, primary, wanted)
+    place = _target(change, primary, wanted, purpose)
     there = SwitchOrder(
         agent_id=change.agent.agent_id,
         target_mode=place.mode,
@@ -214,7 +214,7 @@ def order_switch(
     return evolve(there, command=command, warnings=warnings)
 
 
-def _target(change: Change, primary: Instance, wanted: SwitchRequest) -> Placement:
+def _target(change: Change, primary: Instance, wanted: SwitchRequest, purpose: Purpose) -> Placement:
     if wanted.instance_type is not None and wanted.instance_type != primary.instance_type:
         raise PoolMismatch("no agent build can change the instance type")
     mode = wanted.target_mode or (Mode.SPOT if wanted.pool_id else None)
@@ -225,6 +225,8 @@ def _target(change: Change, primary: Instance, wanted: SwitchRequest) -> Placeme
     if wanted.pool_id is not None:
         pool = parse_pool(wanted.pool_id)
         require_same_family(pool, primary.instance_type, change.agent.region)
+        if purpose is Purpose.MANUAL:  # an automatic one is told by its guards that the price is unknown
+            placement.require_known(change.aggregate, change.market, pool)
         return placement.in_pool(change.aggregate, change.market, pool, change.now, for_switch=True)
     known = candidates.eligible(change.aggregate, change.market, change.now)
     if not known:
@@ -235,7 +237,9 @@ def _target(change: Change, primary: Instance, wanted: SwitchRequest) -> Placeme
 def _launch_primary(change: Change, wanted: LaunchRequest) -> LaunchOrder:
     order = order_switch(
         change,
-        SwitchRequest(target_mode=wanted.target_mode, pool_id=wanted.pool_id, instance_type=wanted.instance_type),
+        SwitchRequest(
+            target_mode=wanted.target_mode, pool_id=_pool_wanted(change, wanted), instance_type=wanted.instance_type
+        ),
         Purpose.MANUAL,
         Origin.OPERATOR,
         SwitchTrigger.MANUAL,
@@ -247,6 +251,15 @@ def _launch_primary(change: Change, wanted: LaunchRequest) -> LaunchOrder:
     return LaunchOrder(instance=instance, command=order.command)
 
 
+def _pool_wanted(change: Change, wanted: LaunchRequest) -> str | None:
+    """The named pool; of a zone alone its pool. On-demand has none, and stays in the primary's zone."""
+    primary = change.aggregate.primary
+    if wanted.pool_id is not None or wanted.target_mode is not Mode.SPOT or primary is None:
+        return wanted.pool_id
+    named = pool_of(primary.instance_type, wanted.az)
+    return named.pool_id if named is not None else None
+
+
 def _launch_replica(change: Change, wanted: LaunchRequest) -> LaunchOrder:
     if change.aggregate.live_replica is not None:
         raise ReplicaExists("a replica is live already; delete or promote it first")
@@ -255,11 +268,13 @@ def _launch_replica(change: Change, wanted: LaunchRequest) -> LaunchOrder:
         raise NotPrimary("the agent has no primary to stand by for")
     if wanted.instance_type is not None and wanted.instance_type != primary.instance_type:
         raise PoolMismatch("a replica has its primary's instance type")
+    pool_id = _pool_wanted(change, wanted)
     if wanted.target_mode is Mode.ONDEMAND:
         place = placement.ondemand(change.aggregate)
-    elif wanted.pool_id is not None:
-        pool = parse_pool(wanted.pool_id)
+    elif pool_id is not None:
+        pool = parse_pool(pool_id)
         require_same_family(pool, primary.instance_type, change.agent.region)
+        placement.require_known(change.aggregate, change.market, pool)
         place = placement.in_pool(change.aggregate, change.market, pool, change.now)
     else:
         place = placement.cheapest_replica_pool(change.aggregate, change.market, change.now)

@@ -47,11 +47,12 @@ class ReplicaRequest:
 
 @frozen(kw_only=True)
 class ReplicaView:
-    """A replica with its machine, and the price in force of its pool ($/h, None when unknown)."""
+    """A replica with its machine, the price in force of its pool ($/h, None: unknown) and its cost by the ledger."""
 
     replica: Replica
     instance: Instance
     hourly_cost: Decimal | None = None
+    total_cost: Decimal = Decimal(0)
 
 
 @frozen(kw_only=True)
@@ -274,6 +275,8 @@ def _place(change: Change, wanted: ReplicaRequest) -> Placement:
     if wanted.pool_id is not None:
         pool = parse_pool(wanted.pool_id)
         require_same_family(pool, own_type, change.agent.region)
+        if wanted.machine is None:  # one that runs already is taken as it is
+            placement.require_known(change.aggregate, change.market, pool)
         return placement.in_pool(change.aggregate, change.market, pool, change.now)
     if wanted.machine is not None and primary is not None:
         return placement.observed(change.aggregate, wanted.machine.instance_type, wanted.machine.az)

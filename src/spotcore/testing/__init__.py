@@ -3,8 +3,22 @@
 The one place in the core that imports Hypothesis.
 """
 
+from spotcore.testing.breaking import FailingStorage
+from spotcore.testing.checks import Watch, check_ledger
 from spotcore.testing.clock import ManualClock
 from spotcore.testing.machine import FleetMachine
 from spotcore.testing.strategies import agents, builds, faults, pools, scenarios, settings_changes
 
-__all__ = ["FleetMachine", "ManualClock", "agents", "builds", "faults", "pools", "scenarios", "settings_changes"]
+__all__ = [
+    "FailingStorage",
+    "FleetMachine",
+    "ManualClock",
+    "Watch",
+    "agents",
+    "builds",
+    "check_ledger",
+    "faults",
+    "pools",
+    "scenarios",
+    "settings_changes",
+]

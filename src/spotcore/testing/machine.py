@@ -8,19 +8,18 @@ from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
-from attrs import evolve
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, precondition, rule
 
-from spotcore import endings, liveness, upkeep
+from spotcore import endings
 from spotcore.agents import Life
-from spotcore.aggregate import Aggregate, differs_in_signs_alone, violations
+from spotcore.aggregate import Aggregate
 from spotcore.builds import ABILITIES, Build, Evidence
 from spotcore.commands import CommandKind, CommandState
 from spotcore.config import ConfigChange
-from spotcore.control_plane import control_plane
+from spotcore.control_plane import ControlPlane, control_plane
 from spotcore.dispatch import Dialect
 from spotcore.emergencies import Signal
 from spotcore.errors import NotFound, SpotError
@@ -33,7 +32,6 @@ from spotcore.ports.storage import Transactions
 from spotcore.registration import Registration
 from spotcore.replicas import ReplicaState
 from spotcore.reports import CommandReport, ReplicaStatusReport
-from spotcore.service.agents import MOMENT
 from spotcore.service.kernel import Caller
 from spotcore.service.machines import SwitchRequest
 from spotcore.service.prices import PriceItem, PriceSheet
@@ -41,9 +39,10 @@ from spotcore.service.replicas import ReplicaRequest
 from spotcore.simulation.identity import CountedIdentity
 from spotcore.simulation.scenario import START
 from spotcore.standby import MachineFacts
-from spotcore.steady import steady_of, with_signs
 from spotcore.switches import SwitchState, SwitchTimes
 from spotcore.switching import MachineReport, SwitchReport
+from spotcore.testing.breaking import FailingStorage
+from spotcore.testing.checks import Watch, check_ledger
 from spotcore.testing.clock import ManualClock
 
 TYPE = "m5.large"
@@ -59,26 +58,13 @@ picks = st.integers(min_value=0, max_value=7)
 zones = st.sampled_from(ZONES)
 
 
-def _without_due(aggregate: Aggregate) -> Aggregate:
-    return evolve(aggregate, agent=evolve(aggregate.agent, due_at=None))
-
-
-def _only_aged(before: Aggregate, after: Aggregate) -> bool:
-    """True when rows that have grown old are no longer loaded, and nothing else is different but signs of life."""
-    names = ("instances", "replicas", "commands", "incidents", "switches")
-    rows: dict[str, Any] = {
-        name: {key: getattr(before, name).get(key) for key in getattr(after, name)} for name in names
-    }
-    old = evolve(before, client=after.client, periods=after.periods, **rows)
-    return None not in [row for some in rows.values() for row in some.values()] and differs_in_signs_alone(old, after)
-
-
 class FleetMachine(RuleBasedStateMachine):
     """Subclass it, give it your storage, and run ``YourMachine.TestCase``: everything else is the same for all.
 
     The storage may hold other tenants already; the machine makes its own and touches no other."""
 
     agents = Bundle("agents")
+    owns_storage: ClassVar[bool] = False  # True: nobody else is in it, so that jobs over all tenants can be judged too
 
     def open_storage(self, clock: ManualClock) -> Transactions:
         """The storage under test, for a control plane whose time is ``clock``'s."""
@@ -89,20 +75,21 @@ class FleetMachine(RuleBasedStateMachine):
     def start(self, builds: list[Build]) -> Any:
         self.clock = ManualClock(START)
         self.transactions = self.open_storage(self.clock)
-        identity = CountedIdentity(uuid.uuid4().int)  # a storage may hold other runs already
-        self.plane = control_plane(transactions=self.transactions, clock=self.clock, identity=identity)
+        self.plane = self._new_plane(self.transactions)
         self.tag = uuid.uuid4().hex[:8]
         self.machines = 0
         self.clients = [self.plane.clients.create(f"client {n} {self.tag}").client.client_id for n in range(2)]
-        self.versions: dict[AgentId, int] = {}
-        self.seen: dict[str, Aggregate] = {}
-        self.ended: dict[str, InstanceStatus] = {}
+        self.watch = Watch()
         made = [
             self._register(self.clients[n % 2], f"logical-{n}", build, ZONES[n % 3]) for n, build in enumerate(builds)
         ]
         return multiple(*made)
 
     # helpers
+
+    def _new_plane(self, transactions: Transactions) -> ControlPlane:
+        identity = CountedIdentity(uuid.uuid4().int)  # a storage may hold other runs already
+        return control_plane(transactions=transactions, clock=self.clock, identity=identity)
 
     def _machine(self) -> CloudId:
         self.machines += 1
@@ -125,11 +112,13 @@ class FleetMachine(RuleBasedStateMachine):
             ami_id="ami-1", **facts,
         )  # fmt: skip
 
-    def _prices(self, client: ClientId, agent: AgentId) -> None:
+    def _prices(self, client: ClientId, agent: AgentId, *, minutes_old: int = 0) -> None:
+        at = self.clock.now() - timedelta(minutes=minutes_old)
         spot = tuple(
-            PriceItem(pool=f"{TYPE}.{az}", price=Decimal("0.03") + n / Decimal(100)) for n, az in enumerate(ZONES)
+            PriceItem(pool=f"{TYPE}.{az}", price=Decimal("0.03") + (n + minutes_old % 7) / Decimal(100), observed_at=at)
+            for n, az in enumerate(ZONES)
         )
-        sheet = PriceSheet(spot=spot, ondemand=(PriceItem(price=Decimal("0.096")),))
+        sheet = PriceSheet(spot=spot, ondemand=(PriceItem(price=Decimal("0.096"), observed_at=at),))
         self._try(lambda: self.plane.prices.report(Caller(client_id=client), agent, sheet))
 
     def _try(self, call: Callable[[], Any]) -> Any:
@@ -187,9 +176,10 @@ class FleetMachine(RuleBasedStateMachine):
             answer = self._try(lambda: self.plane.agents.heartbeat(self._caller(who), who[1], beat))
             assert answer is None or answer.role == "primary"  # failure 2
 
-    @rule(who=agents)
-    def reports_prices(self, who: Any) -> None:
-        self._prices(*who)
+    @rule(who=agents, minutes_old=st.sampled_from([0, 4, 30, 3_000, 9_000, 11_000]), twice=st.booleans())
+    def reports_prices(self, who: Any, minutes_old: int, twice: bool) -> None:
+        for _ in range(2 if twice else 1):
+            self._prices(*who, minutes_old=minutes_old)
 
     @rule(who=agents, modern=st.booleans())
     def polls(self, who: Any, modern: bool) -> None:
@@ -312,15 +302,15 @@ class FleetMachine(RuleBasedStateMachine):
         pick=picks,
         severity=st.sampled_from(list(Severity)),
         repeats=st.integers(1, 4),
-        named=st.booleans(),
+        named=st.sampled_from(["nobody", "its own", "unknown"]),
         ahead=st.sampled_from([None, -30, 20, 120, 700]),
     )
     def sends_notice(
-        self, who: Any, pick: int, severity: Severity, repeats: int, named: bool, ahead: int | None
+        self, who: Any, pick: int, severity: Severity, repeats: int, named: str, ahead: int | None
     ) -> None:
         now = self.clock.now()
         before = self._load(who)
-        machine = self._pick_machine(who, pick) if named else None
+        machine = {"nobody": None, "unknown": self._machine(), "its own": self._pick_machine(who, pick)}[named]
         notice = Signal(
             severity=severity, cloud_id=machine, received_at=now,
             deadline=now + timedelta(seconds=ahead) if ahead is not None else None,
@@ -428,7 +418,65 @@ class FleetMachine(RuleBasedStateMachine):
         client = self.clients[pick % 2]
         self._try(lambda: (self.plane.clients.suspend if suspend else self.plane.clients.resume)(client))
 
-    # operator and time
+    # operator, time and trouble
+
+    @rule(pick=picks)
+    def rotates_token(self, pick: int) -> None:
+        client = self.clients[pick % 2]
+        issued = self._try(lambda: self.plane.clients.rotate(client))
+        with self.transactions() as uow:
+            current = uow.clients.current_token(client)
+        assert issued is None or (current is not None and current.hint == issued.token[-4:])
+
+    @precondition(lambda self: self.owns_storage)
+    @rule(twice=st.booleans())
+    def runs_jobs(self, twice: bool) -> None:
+        totals = [self.plane.clients.get(client).total_savings for client in self.clients]
+        for again in range(2 if twice else 1):
+            self.plane.decisions.round(limit=1_000)
+            cleaned, accrued = self.plane.pipeline.run(), self.plane.savings.accrue()
+            assert (cleaned.failed, accrued.failed) == ((), ())
+            assert not again or (cleaned.fills_changed, accrued.added, accrued.removed) == (0, 0, 0)  # JB-1
+        assert totals == [self.plane.clients.get(client).total_savings for client in self.clients]  # failure 66
+
+    @rule()
+    def restarts(self) -> None:
+        self.plane = self._new_plane(self.transactions)
+
+    @rule(
+        who=agents,
+        step=st.integers(1, 8),
+        act=st.sampled_from(["notice", "promotion", "settings", "deletion of a replica", "switch", "time"]),
+    )
+    def breaks_off(self, who: Any, step: int, act: str) -> None:
+        """A port raises or the commit fails: what was before is still so, and the same call again is accepted."""
+        before, whole = self._load(who), self.plane
+        live, machine = before.live_replica, before.primary.cloud_id if before.primary is not None else None
+        replica = live.replica_id if live is not None else "none"
+        caller, now = self._caller(who, "client"), self.clock.now()
+        calls: dict[str, Callable[[], Any]] = {
+            "notice": lambda: self.plane.emergencies.signal(
+                caller, who[1], Signal(severity=Severity.TERMINATION, cloud_id=machine, received_at=now)
+            ),
+            "promotion": lambda: self.plane.replicas.promote(caller, who[1], replica),
+            "settings": lambda: self.plane.agents.configure(
+                caller, who[1], ConfigChange(wanted={"manual_replica_enabled": True})
+            ),
+            "deletion of a replica": lambda: self.plane.replicas.delete(caller, who[1], replica),
+            "switch": lambda: self.plane.machines.force_switch(
+                caller, str(machine), SwitchRequest(target_mode=Mode.ONDEMAND)
+            ),
+            "time": lambda: self.plane.upkeep.advance(*who),
+        }
+        self.plane = self._new_plane(FailingStorage(self.transactions, at=step).transactions)
+        try:
+            calls[act]()
+        except SpotError as refusal:
+            assert refusal.code != "SERVER_ERROR", repr(refusal)
+            assert refusal.code != "UNAVAILABLE" or self._load(who) == before  # failure 1
+        finally:
+            self.plane = whole
+        self._try(calls[act])
 
     @rule(seconds=st.sampled_from([1, 5, 31, 61, 121, 301, 901, 3_700, 7_300, 90_000]), twice=st.booleans())
     def time_passes(self, seconds: int, twice: bool) -> None:
@@ -449,6 +497,11 @@ class FleetMachine(RuleBasedStateMachine):
             lambda: self.plane.agents.heartbeat(Caller(client_id=other), who[1], Heartbeat()),
             lambda: self.plane.commands.fetch(Caller(client_id=other), who[1], Dialect.CLASSIC),
             lambda: self.plane.agents.delete(Caller(client_id=other), who[1]),
+            lambda: self.plane.agents.configure(
+                Caller(client_id=other), who[1], ConfigChange(wanted={"enabled": False})
+            ),
+            lambda: self.plane.commands.result(Caller(client_id=other), who[1], CommandReport(command="any")),
+            lambda: self.plane.emergencies.ended(Caller(client_id=other), who[1], None, "foreign"),
         ):
             try:
                 call()
@@ -468,72 +521,7 @@ class FleetMachine(RuleBasedStateMachine):
         if not hasattr(self, "plane"):
             return
         for aggregate in self._everybody():
-            assert not list(violations(aggregate))
-            config = aggregate.agent.config
-            assert not (config.auto_switch_enabled and config.manual_replica_enabled)  # I3
-            version = aggregate.agent.config_version
-            assert version >= self.versions.get(aggregate.agent.agent_id, 1)  # I6
-            self.versions[aggregate.agent.agent_id] = version
-            self._check_terminate_list(aggregate)
-            self._check_history(aggregate)
-            self._check_terminal(aggregate)
-            self._check_steady(aggregate)
-            self._check_revision(aggregate)
-
-    def _check_steady(self, aggregate: Aggregate) -> None:
-        """The short way of a heartbeat does what the ordinary one would (steady.py)."""
-        now, agent_id = self.clock.now(), aggregate.agent.agent_id
-        if aggregate.agent.life is Life.DELETED:
-            return
-        for beat in (Heartbeat(), *(Heartbeat(cloud_id=row.cloud_id) for row in aggregate.instances.values())):
-            rule = partial(liveness.heartbeat, beat=beat)
-            first = upkeep.decide(aggregate, now, rule, actor="agent")
-            probe = upkeep.decide(first.after, now + MOMENT, rule, actor="agent")
-            steady = steady_of(probe, agent_id, upkeep.signs(probe.after))
-            for seconds in (1, 100, 119):
-                later = now + timedelta(seconds=seconds)
-                if steady is None or (steady.until is not None and later >= steady.until):
-                    continue
-                again = upkeep.decide(first.after, later, rule, actor="agent")
-                noted = with_signs(first.after, steady, later)
-                assert not again.events
-                assert evolve(again.answer, server_time=probe.answer.server_time) == probe.answer
-                assert _without_due(noted) == _without_due(again.after)
-                assert again.after.agent.revision == steady.revision
-                due = again.after.agent.due_at
-                assert noted.agent.due_at == due or (not steady.is_agents and noted.agent.due_at in (None, due))
-
-    def _check_revision(self, aggregate: Aggregate) -> None:
-        """Whatever is more than a sign of life has a revision of its own."""
-        before = self.seen.get(aggregate.agent.agent_id)
-        if before is not None and aggregate.agent.revision == before.agent.revision:
-            assert _only_aged(before, aggregate)
-        self.seen[aggregate.agent.agent_id] = aggregate
-
-    def _check_terminate_list(self, aggregate: Aggregate) -> None:
-        """I7, I10, IN-25."""
-        live = aggregate.live_replica
-        for entry in endings.terminate_list(aggregate, self.clock.now()):
-            assert entry.instance.cloud_id is not None
-            assert not entry.instance.is_primary
-            assert live is None or live.instance_id != entry.instance.instance_id
-            assert not entry.instance.notice_protects(self.clock.now())  # Z19
-
-    def _check_history(self, aggregate: Aggregate) -> None:
-        """I14: one completed switch per primary period but the first."""
-        made = {row.switch_id for row in aggregate.switches.values() if row.state is SwitchState.COMPLETED}
-        used = {period.switch_id for period in aggregate.periods if period.switch_id is not None}
-        recent = {row.switch_id for row in aggregate.switches.values()}
-        assert made == used & recent
-        assert len(used) == sum(period.switch_id is not None for period in aggregate.periods)
-
-    def _check_terminal(self, aggregate: Aggregate) -> None:
-        """GR-4."""
-        for row in aggregate.instances.values():
-            known = self.ended.get(row.instance_id)
-            assert known is None or row.status is known
-            if row.is_terminal:
-                self.ended[row.instance_id] = row.status
+            self.watch.look(aggregate, self.clock.now())
 
     def teardown(self) -> None:
         """Liveness: left alone long enough, nothing hangs."""
@@ -554,6 +542,15 @@ class FleetMachine(RuleBasedStateMachine):
             live = aggregate.live_replica
             ready = live is not None and live.state is ReplicaState.READY
             assert aggregate.primary is not None or not ready or not aggregate.agent.is_live
+            listed = {entry.instance.instance_id for entry in endings.terminate_list(aggregate, now)}
+            for row in aggregate.instances.values():
+                due = endings.zombie_due_at(aggregate, row)
+                assert due is None or due > now or row.instance_id in listed or row.last_end_attempt_at is not None
             wants = aggregate.agent.config.manual_replica_enabled and aggregate.agent.abilities.can_launch_replica
             if wants and aggregate.primary is not None and aggregate.agent.is_live and aggregate.open_failover is None:
                 assert live is not None or aggregate.agent.next_replica_at is not None
+        if self.owns_storage:
+            assert not self.plane.savings.accrue().failed
+            for client in self.clients:
+                with self.transactions() as uow:
+                    check_ledger(uow, client, now)

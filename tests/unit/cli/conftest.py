@@ -35,10 +35,17 @@ class Cli:
         return result.stdout
 
 
-@pytest.fixture
-def server() -> Iterator[ScriptedHttp]:
+@pytest.fixture(scope="module")
+def one_server() -> Iterator[ScriptedHttp]:
     with a_scripted_http() as scripted:
         yield scripted
+
+
+@pytest.fixture
+def server(one_server: ScriptedHttp) -> ScriptedHttp:
+    """Knows nothing yet, and was asked nothing."""
+    one_server.forget()
+    return one_server
 
 
 @pytest.fixture

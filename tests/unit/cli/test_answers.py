@@ -107,46 +107,6 @@ def test_json_is_the_data_unchanged(cli: Cli, words: str, name: str, data: Any, 
     assert cli.json(*words.split()) == data
 
 
-SENT: list[tuple[str, Any]] = [
-    ("clients create Acme --email a@b.example", {"name": "Acme", "email": "a@b.example"}),
-    ("clients rotate client-1 --grace 60", {"grace_seconds": 60}),
-    ("agents config set agent-1 terminate_wait_minutes=10 preferred_azs=a,b --expect 4", {"terminate_wait_minutes": 10, "preferred_azs": ["a", "b"], "expected_version": 4}),
-    ("agents config set agent-1 failover_on_heartbeat_loss_seconds=null risk_threshold=0.5", {"failover_on_heartbeat_loss_seconds": None, "risk_threshold": 0.5}),
-    ("agents disable agent-1", {"enabled": False}),
-    ("instances terminate i-0abc --force --yes", {"force": True}),
-    ("switch i-0abc --to m5.large.us-east-1b", {"target": "pool", "pool_id": "m5.large.us-east-1b"}),
-    ("switch i-0abc --ondemand --keep-old", {"target": "ondemand", "auto_terminate": False}),
-    ("switch i-0abc --ondemand --simulate", {"target_type": "ondemand"}),
-    ("replicas create agent-1 --exclude-zone a --exclude-zone b --max-hourly-cost 0.05", {"exclude_zones": ["a", "b"], "max_hourly_cost": 0.05}),
-    ("replicas promote agent-1 replica-1 --demote-old --yes", {"demote_old_primary": True}),
-    ("notifications read-all --client client-1", {"client_id": "client-1"}),
-    ("models activate session-1", {"sessionId": "session-1"}),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("words", "body"), SENT, ids=[case[0] for case in SENT])
-def test_the_request_says_what_was_typed(cli: Cli, words: str, body: Any) -> None:
-    cli(*words.split())
-    assert cli.server.asked[-1].body == body
-
-
-QUERIES: list[tuple[str, dict[str, str]]] = [
-    ("instances list --status active --mode spot --search m5", {"status": "active", "mode": "spot", "search": "m5", "limit": "1000"}),
-    ("instances list --client c --mode all", {"mode": "all"}),
-    ("incidents emergencies --days 7", {"days": "7"}),
-    ("notifications list --unread --client c --limit 5", {"unread": "true", "client_id": "c", "limit": "5"}),
-    ("events show --limit 3", {"limit": "3"}),
-    ("savings show c --range weekly --output json", {"range": "weekly"}),
-    ("jobs runs --days 2", {"days": "2"}),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("words", "query"), QUERIES, ids=[case[0] for case in QUERIES])
-def test_the_query_says_what_was_typed(cli: Cli, words: str, query: dict[str, str]) -> None:
-    cli(*words.split())
-    assert cli.server.asked[-1].query == query
-
-
 def test_the_settings_an_admin_may_see_come_from_the_lists(cli: Cli) -> None:
     cli.server.tell("GET /api/admin/agents", success({"agents": [AGENT], "total": 1, "filters": {}}))
     cli.server.tell("GET /api/client/client-1/agents", success([CLIENT_AGENT]))

@@ -48,42 +48,6 @@ def test_the_client_token_serves_where_no_admin_token_is_set(cli: Cli) -> None:
     assert cli.server.asked[0].headers["Authorization"] == "Bearer of-a-client"
 
 
-WRONG_USE = [
-    "switch i-0",
-    "switch i-0 --ondemand --to m5.large.us-east-1b",
-    "agents config set a",
-    "agents config set a nonsense=1",
-    "agents config set a enabled=true",
-    "agents config set a auto_switch_enabled",
-    "clients rotate c --grace 86401",
-    "clients limits c --max-agents many",
-    "events show --client c",
-    "stats --url ftp://here",
-    "stats --url http://",
-    "stats --url http://here:port",
-    "stats --output yaml",
-    "completion tcsh",
-    "nonsense",
-]
-
-
-@pytest.mark.parametrize("words", WRONG_USE)
-def test_wrong_use_is_status_2_and_asks_nobody(cli: Cli, words: str) -> None:
-    result = cli(*words.split())
-    assert (result.exit_code, cli.server.asked) == (2, []), result.output
-
-
-@pytest.mark.parametrize(
-    "words",
-    ["clients delete c", "agents delete a", "instances terminate i-0", "replicas promote a r", "replicas delete a r"],
-)
-def test_what_ends_something_asks_first(cli: Cli, words: str) -> None:
-    result = cli(*words.split(), answer="n\n")
-    assert (result.exit_code, cli.server.asked) == (1, [])
-    cli(*words.split(), answer="y\n")
-    assert len(cli.server.asked) == 1
-
-
 def test_debug_shows_the_whole_trace(cli: Cli) -> None:
     result = cli("--debug", "stats", SPOTCORE_URL=f"http://127.0.0.1:{free_port()}")
     assert type(result.exception).__name__ == "ApiFailure"

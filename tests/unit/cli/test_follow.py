@@ -49,26 +49,3 @@ def test_json_is_one_object_a_line(cli: Cli) -> None:
         ("INSTANCE_RUNNING", "1", "i-1"),
         ("INSTANCE_RUNNING", "2", "i-2"),
     ]
-
-
-def test_a_resync_says_that_something_is_missing_nt4(cli: Cli) -> None:
-    cli.server.tell(STREAM, frames(("RESYNC", "9", {"data": {}, "timestamp": "2026-03-02T12:00:00Z"})), ENOUGH)
-    assert "spotcore events show" in cli("events", "show", "--follow").stderr
-
-
-def test_the_first_refusal_ends_it(cli: Cli) -> None:
-    cli.server.tell(STREAM, refusal(503, "UNAVAILABLE", "away"))
-    result = cli("events", "show", "--follow")
-    assert (result.exit_code, len(cli.server.asked)) == (1, 1)
-
-
-def test_a_server_that_stays_away_is_given_up(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "GIVE_UP_AFTER", 0.05)
-    cli.server.tell(STREAM, frames(launched("1")), refusal(503, "UNAVAILABLE", "away"))
-    result = cli("events", "show", "--follow")
-    assert (result.exit_code, "UNAVAILABLE" in result.stderr) == (1, True)
-
-
-def test_a_frame_that_is_no_json_is_shown_as_it_is(cli: Cli) -> None:
-    cli.server.tell(STREAM, Told(200, b"event: NEWS\nid: 1\ndata: plain words\n\n", "text/event-stream"), ENOUGH)
-    assert "NEWS  plain words" in cli("events", "show", "--follow").stdout

@@ -93,7 +93,7 @@ contenders = st.builds(
 
 
 @given(st.lists(contenders, max_size=30), st.randoms(use_true_random=False))
-def test_t73_arrival_order_and_repetition_do_not_matter(rows: list[Contender], random) -> None:  # type: ignore[no-untyped-def]
+def test_failure_73_arrival_order_and_repetition_do_not_matter(rows: list[Contender], random) -> None:  # type: ignore[no-untyped-def]
     judged = judge_buckets(rows)
     again = rows + rows[: len(rows) // 2]
     random.shuffle(again)
@@ -104,7 +104,7 @@ def test_t73_arrival_order_and_repetition_do_not_matter(rows: list[Contender], r
 
 
 @given(st.lists(contenders, max_size=30))
-def test_t75_the_price_is_one_observed_in_that_very_bucket(rows: list[Contender]) -> None:
+def test_failure_75_the_price_is_one_observed_in_that_very_bucket(rows: list[Contender]) -> None:
     judged = judge_buckets(rows)
     for (pool_id, start), verdict in judged.items():
         here = [

@@ -147,7 +147,7 @@ histories = st.dictionaries(
 
 
 @given(histories, st.randoms(use_true_random=False))
-def test_gf5_order_does_not_matter_and_a_second_run_is_identical(history, random) -> None:  # type: ignore[no-untyped-def]
+def test_gf5_order_does_not_matter_and_a_second_run_is_identical_failure_76(history, random) -> None:  # type: ignore[no-untyped-def]
     shuffled = {
         pool: dict(random.sample(list(history[pool].items()), len(history[pool])))
         for pool in random.sample(list(history), len(history))
@@ -176,7 +176,7 @@ def test_linear_and_mean_stay_between_measured_prices(history: dict[str, dict[da
 
 
 @given(st.integers(7, 24), prices, prices, st.lists(prices, min_size=3, max_size=3))
-def test_gf2_both_ends_are_met(missing, first, last, level) -> None:  # type: ignore[no-untyped-def]
+def test_gf2_both_ends_are_met_failure_79(missing, first, last, level) -> None:  # type: ignore[no-untyped-def]
     """Peers that run straight between the ends leave the linear value: the curve meets both neighbours."""
     end = missing + 1
     group: dict[str, dict[datetime, Decimal]] = {A: {T0: first, T0 + end * STEP: last}}

@@ -1,5 +1,6 @@
 """The HTTP application over memory: every endpoint that needs no screen reads."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -8,14 +9,17 @@ from typing import Any
 
 from attrs import define
 from httpx2 import Response
+from limits.storage import MemoryStorage as Counted
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from spotadapters.http.app import create_app
 from spotadapters.http.application import Parts
 from spotadapters.http.lanes import Lanes
+from spotadapters.http.limits import Limits
 from spotadapters.http.live import LiveHub
 from spotadapters.http.routing import Server
+from spotadapters.http.storm import Storm
 from spotadapters.http.waiting import Hub
 from spotadapters.memory import MemoryStorage
 from spotadapters.memory.store import MemoryCredentials
@@ -38,6 +42,8 @@ class Breakable:
         self.failure: Exception | None = None
         self.is_reserve_left = False  # of a failure, the emergency connections are spared
         self.tries = 0
+        self.is_open = threading.Event()  # cleared: whoever asks waits
+        self.is_open.set()
 
     def transactions(self, *, urgent: bool = False) -> Any:
         self._reach(urgent=urgent)
@@ -69,6 +75,7 @@ class Breakable:
 
     def _reach(self, *, urgent: bool) -> None:
         self.tries += 1
+        assert self.is_open.wait(10)
         if self.failure is not None and not (urgent and self.is_reserve_left):
             raise self.failure
 
@@ -78,6 +85,7 @@ class Frame:
     """A running application and its parts."""
 
     app: Starlette
+    parts: Parts
     http: TestClient
     plane: ControlPlane
     storage: Breakable
@@ -85,6 +93,7 @@ class Frame:
     hub: Hub
     lanes: Lanes
     live: LiveHub
+    counted: Counted  # what the rate limits counted
 
     def client(self, name: str = "Acme") -> tuple[str, str]:
         """A client's id and token."""
@@ -109,8 +118,8 @@ class Frame:
 
 
 @contextmanager
-def a_frame(dashboard: Path | None = None, library: Library | None = None) -> Iterator[Frame]:
-    """The application, started and stopped."""
+def a_frame(dashboard: Path | None = None, library: Library | None = None, *, gathers: bool = False) -> Iterator[Frame]:
+    """The application, started and stopped. ``gathers``: notices that come together are judged together."""
     clock, identity, storage, hub = FakeClock(START), CountingIdentity(), Breakable(), Hub()
     plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity, library=library)
     with storage.transactions() as uow:
@@ -119,12 +128,19 @@ def a_frame(dashboard: Path | None = None, library: Library | None = None) -> It
                 token_hash=identity.hash_token(ADMIN), hint=ADMIN[-4:], sealed=None, client_id=None, created_at=START
             )
         )
-    lanes, live = Lanes(ordinary=4, pulse=2, urgent=2), LiveHub()
+    lanes, live, counted = Lanes(ordinary=4, pulse=2, urgent=2), LiveHub(), Counted()
+    storm = Storm(plane.emergencies, storage, clock, groups=1) if gathers else None
     parts = Parts(
         plane=plane, transactions=storage.transactions, credentials=storage, reads=None, clock=clock, identity=identity,
-        lanes=lanes, hub=hub, live=live, server=Server(version="test"), dashboard=dashboard,
+        lanes=lanes, hub=hub, live=live, server=Server(version="test"), dashboard=dashboard, limits=Limits(counted),
+        storm=storm,
     )  # fmt: skip
     app = create_app(parts)
     with TestClient(app, raise_server_exceptions=False) as http:
-        yield Frame(app=app, http=http, plane=plane, storage=storage, clock=clock, hub=hub, lanes=lanes, live=live)
+        yield Frame(
+            app=app, parts=parts, http=http, plane=plane, storage=storage, clock=clock, hub=hub, lanes=lanes, live=live,
+            counted=counted,
+        )  # fmt: skip
+    if storm is not None:
+        storm.close()
     lanes.close()

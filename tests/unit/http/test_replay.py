@@ -103,7 +103,7 @@ def test_a_refusal_under_a_key_leaves_no_trace_of_the_work(frame: Frame) -> None
     assert clients(frame) == []
 
 
-def test_a_server_error_is_not_remembered_so_the_same_key_may_succeed_id_5(frame: Frame) -> None:
+def test_a_server_error_is_not_remembered_so_the_same_key_may_succeed_id_5_failure_44(frame: Frame) -> None:
     frame.storage.failure = AWAY
     assert create(frame, "Acme", "k").status_code == 503
     frame.storage.failure = None

@@ -407,7 +407,7 @@ class AgentItem:
 def agents_of_client(call: Call) -> Answer:
     """E22."""
     caller = call.client_caller()
-    call.plane.clients.get(caller.client_id)
+    call.plane.clients.seen(caller.client_id)
     return Answer(data=call.reads.rows("agents_of_client", AgentItem, client_id=caller.client_id))
 
 

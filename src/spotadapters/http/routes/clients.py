@@ -148,7 +148,7 @@ class AgentHistoryItem:
 def history(call: Call) -> Answer:
     """E24, deleted agents included."""
     caller = call.client_caller()
-    call.plane.clients.get(caller.client_id)
+    call.plane.clients.seen(caller.client_id)
     return Answer(data=call.reads.rows("agents_history", AgentHistoryItem, client_id=caller.client_id))
 
 
@@ -257,7 +257,7 @@ class AgentDecisions:
 def decisions(call: Call) -> Answer:
     """E23: online agents first, then by name."""
     caller, now = call.client_caller(), call.clock.now()
-    call.plane.clients.get(caller.client_id)
+    call.plane.clients.seen(caller.client_id)
     rows = call.reads.rows("agents_activity", dict, client_id=caller.client_id)
     return Answer(data=[_decisions(row, now) for row in rows])
 

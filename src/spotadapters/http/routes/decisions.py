@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from spotadapters.http.envelope import Answer
 from spotadapters.http.routes.agents import AGENT, PEOPLE
@@ -190,12 +190,23 @@ def _pool_text(data: Mapping[str, Any]) -> str | None:
     return None
 
 
+def _wanted(call: Call) -> tuple[SwitchRequest, str | None]:
+    body, pool_id = call.parse(IssueSwitch), _pool_text(call.data())
+    mode = target_mode(body.target_mode, pool_id)
+    if mode is not Mode.ONDEMAND and pool_id is None:
+        raise ValidationFailed("missing: target_pool_id", target_pool_id=["required when the target is spot"])
+    return SwitchRequest(target_mode=mode, pool_id=pool_id), body.reason
+
+
 def issue(call: Call) -> Answer:
-    """E61."""
-    body, data = call.parse(IssueSwitch), call.data()
-    pool_id = _pool_text(data)
-    wanted = SwitchRequest(target_mode=target_mode(body.target_mode, pool_id), pool_id=pool_id)
-    order = call.plane.decisions.issue(call.agent_caller(actor="client"), call.agent_id, wanted, body.reason)
+    """E61: the agent, whether it is enabled and auto-switch are looked at before the body."""
+    caller = call.agent_caller(actor="client")
+    try:
+        wanted, reason = _wanted(call)
+    except ValidationFailed:
+        call.plane.decisions.require_issuable(caller, call.agent_id)
+        raise
+    order = call.plane.decisions.issue(caller, call.agent_id, wanted, reason)
     if order.command is None:
         there = AlreadyThere(current_mode=order.current_mode, current_pool_id=order.current_pool_id)
         return Answer(data=there, message="The workload is there already")
@@ -205,7 +216,7 @@ def issue(call: Call) -> Answer:
             agent_id=order.agent_id,
             target_mode=order.target_mode,
             target_pool_id=order.target_pool_id,
-            reason=body.reason,
+            reason=reason,
         ),
         message="Switch queued",
         status=201,
@@ -223,20 +234,28 @@ def decide(call: Call) -> Answer:
     """E62: prices in, decision out; queued when it will be executed."""
     sheet = decision_sheet(call.data())
     found = call.plane.decisions.decide(call.agent_caller(), call.agent_id, sheet)
-    data = decision_data(found.decision)
-    if not found.aggregate.agent.config.enabled:
-        data |= _staying("the agent is disabled")
+    enabled = found.aggregate.agent.config.enabled
+    data = decision_data(found.decision if enabled else _staying(found.decision, "the agent is disabled"))
+    if not enabled:
+        data |= {"allowed": False}
     elif found.refusal is not None:
         data |= {"will_auto_execute": False}
     command = found.order.command if found.order is not None else None
     return Answer(data=Decided(**data, command_id=command.command_id if command else None))
 
 
-def _staying(reason: str) -> dict[str, Any]:
-    return {
-        "action": "NO_ACTION", "recommended_action": "stay", "recommendation": "stay", "allowed": False,
-        "will_auto_execute": False, "reason": reason, "reasoning": reason,
-    }  # fmt: skip
+def _staying(decision: Decision, reason: str) -> Decision:
+    """The same with nothing moved, so that every view of it says so."""
+    snapshot = decision.snapshot
+    return evolve(
+        decision,
+        action=Action.STAY,
+        target_mode=snapshot.current_mode,
+        target_pool_id=snapshot.current_pool_id,
+        savings_per_hour=Decimal(0),
+        will_auto_execute=False,
+        reason=reason,
+    )
 
 
 A: Final = "/api/agents/{agent_id}"

@@ -109,7 +109,7 @@ def savings(call: Call) -> Answer:
 def _client(call: Call) -> ClientId:
     """The client of the path, which must exist."""
     caller = call.client_caller()
-    call.plane.clients.get(caller.client_id)
+    call.plane.clients.seen(caller.client_id)
     return caller.client_id
 
 
@@ -143,9 +143,11 @@ class SwitchItem:
     success: bool
 
 
-def _switches(call: Call, client_id: ClientId, instance: str | None, limit: int) -> list[Mapping[str, Any]]:
+def _switches(
+    call: Call, client_id: ClientId, instance: str | None, limit: int, *, with_failed: bool = True
+) -> list[Mapping[str, Any]]:
     rows: list[Mapping[str, Any]] = call.reads.rows(
-        "switch_history", dict, client_id=client_id, instance=instance, limit=limit
+        "switch_history", dict, client_id=client_id, instance=instance, limit=limit, with_failed=with_failed
     )
     return rows
 
@@ -163,9 +165,7 @@ def _trigger(row: Mapping[str, Any]) -> str:
 def switch_history(call: Call) -> Answer:
     """E78. The legacy shape has no word for failed switches, and none for an unknown time (T42)."""
     client_id, asked = _client(call), call.asked(SwitchQuery)
-    rows = _switches(call, client_id, asked.instance_id, asked.limit)
-    if call.is_legacy:
-        rows = [row for row in rows if row["state"] == "completed"]
+    rows = _switches(call, client_id, asked.instance_id, asked.limit, with_failed=not call.is_legacy)
     return Answer(data=[_switch(row, legacy=call.is_legacy) for row in rows])
 
 

@@ -102,6 +102,14 @@ class Launching:
     status: str = "launching"
 
 
+def launch_mode(word: str) -> Mode:
+    """The mode to launch in; unknown is none."""
+    mode = parse_mode(word)
+    if mode is Mode.UNKNOWN:
+        raise ValidationFailed("invalid: target_mode", target_mode=["use spot or ondemand"])
+    return mode
+
+
 def launch(call: Call) -> Answer:
     """E38."""
     body = call.parse(Launch)
@@ -116,7 +124,7 @@ def launch(call: Call) -> Answer:
             raise NotFound("unknown agent")
         caller = Caller(client_id=owner, actor="admin")
     wanted = LaunchRequest(
-        target_mode=parse_mode(body.target_mode),
+        target_mode=launch_mode(body.target_mode),
         pool_id=body.target_pool_id,
         az=body.az,
         instance_type=body.instance_type,

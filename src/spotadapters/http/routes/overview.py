@@ -11,6 +11,7 @@ from spotadapters.http.auth import Access, Needs
 from spotadapters.http.envelope import Answer, File
 from spotadapters.http.routes.health import uptime_seconds
 from spotadapters.http.routing import Call, Endpoint
+from spotadapters.jobs.board import with_parts
 from spotadapters.wire import asking, words
 from spotadapters.wire.answers import shown
 from spotadapters.wire.sheets import sheet
@@ -281,7 +282,7 @@ def system_health(call: Call) -> Answer:
     used, size = call.reads.connections()
     jobs = tuple(
         JobState(name=one.name, last_run=one.last_run, last_status=one.last_status, next_run=one.next_run)
-        for one in known
+        for one in with_parts(known)
     )
     return Answer(
         data=SystemHealth(

@@ -71,7 +71,7 @@ def _facts(view: ReplicaView, now: datetime) -> dict[str, Any]:
         "sync_latency_ms": replica.sync_latency_ms,
         "state_transfer_progress": known if known is not None else Decimal(100 * (replica.state is ReplicaState.READY)),
         "pool": pool(replica.pool_id),
-        "cost": Cost(hourly=view.hourly_cost, total=Decimal(0)),
+        "cost": Cost(hourly=view.hourly_cost, total=view.total_cost),
         "created_by": replica.created_by,
         "created_at": replica.created_at,
         "ready_at": replica.ready_at,
@@ -146,13 +146,16 @@ class ReplicaItem:
 def replicas_of_client(call: Call) -> Answer:
     """E42. The legacy shape shows the last known primary where there is none now (T26)."""
     caller, now = call.client_caller(), call.clock.now()
-    call.plane.clients.get(caller.client_id)
+    call.plane.clients.seen(caller.client_id)
     rows = call.reads.replicas_of_client(caller.client_id)
     return Answer(data=[_with_primary(row, now, legacy=call.is_legacy) for row in rows])
 
 
 def _with_primary(row: Mapping[str, Any], now: datetime, *, legacy: bool) -> ReplicaItem:
     view: ReplicaView = row["view"]
+    facts = _facts(view, now)
+    if legacy:
+        facts["sync_latency_ms"] = facts["sync_latency_ms"] or None  # a 0 prints a stray "0" (T42)
     primary = row["primary"] or (row["last_primary"] if legacy else None)
     return ReplicaItem(
         agent_id=row["agent_id"],
@@ -165,7 +168,7 @@ def _with_primary(row: Mapping[str, Any], now: datetime, *, legacy: bool) -> Rep
         )
         if primary is not None
         else None,
-        replica=ShownReplica(**_facts(view, now), instance_id=words.replica_instance(view.replica, view.instance)),
+        replica=ShownReplica(**facts, instance_id=words.replica_instance(view.replica, view.instance)),
     )
 
 
@@ -355,6 +358,15 @@ def _state(word: str | None) -> ReplicaState | None:
         raise ValidationFailed("invalid: status", status=["use " + ", ".join(STATES_IN)]) from None
 
 
+PROGRESS: Final = ("state_transfer_progress", "sync_progress")
+
+
+def _says_any(call: Call, *names: str) -> bool:
+    """True when at least one of these fields is there; null is absent, and what nobody knows says nothing (1.3)."""
+    data = call.data()
+    return any(data.get(name) is not None for name in names)
+
+
 @frozen(kw_only=True)
 class UpdateReplica:
     """E48."""
@@ -377,7 +389,7 @@ class ReplicaUpdated:
 
 def update(call: Call) -> Answer:
     """E48."""
-    if not call.data():
+    if not _says_any(call, "instance_id", "status", "sync_status", "sync_state", *PROGRESS, "metadata"):
         raise ValidationFailed("nothing to change", body=["send instance_id, status, sync_status or sync_progress"])
     body = call.parse(UpdateReplica)
     if body.instance_id is not None and not is_cloud_id(body.instance_id):
@@ -447,7 +459,8 @@ class SyncStatus:
 
 def report_sync(call: Call) -> Answer:
     """E50."""
-    if not call.data():
+    informational = ("estimated_completion", "bytes_synced", "total_bytes")
+    if not _says_any(call, "sync_status", "sync_state", "sync_latency_ms", "status", *PROGRESS, *informational):
         raise ValidationFailed(
             "nothing to report", body=["send sync_status, sync_latency_ms or state_transfer_progress"]
         )

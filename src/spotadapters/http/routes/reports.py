@@ -192,6 +192,7 @@ class SwitchBody:
     timing: ReportedTimes = wire(default=ReportedTimes())
     trigger: str | None = wire(limit=64)
     command_id: str | None = wire(limit=128)
+    success: bool = wire(default=True)
     error_message: str | None = wire("error", clip=True)
     downtime_seconds: Decimal | None = wire()
 
@@ -252,7 +253,7 @@ def switch_report(call: Call) -> Answer:
         ),
         trigger=TRIGGER_IN.get((body.trigger or "").lower(), SwitchTrigger.MANUAL),
         command_id=body.command_id,
-        success=data.get("success") is not False,
+        success=body.success,
         error_message=body.error_message,
         downtime_seconds=body.downtime_seconds,
     )

@@ -2,8 +2,14 @@
 select load_agent(%(client_id)s, %(agent_id)s, %(since)s, %(cloud_ids)s, %(instance_ids)s, %(replica_ids)s,
                   %(command_ids)s, %(lock)s);
 
--- name: agent_save
-select save_agent(%(doc)s);
+-- name: agents_load_free
+select agent_id, doc from load_free_agents(%(client_id)s, %(agent_ids)s, %(since)s, %(cloud_ids)s, %(instance_ids)s,
+                                           %(replica_ids)s, %(command_ids)s);
+
+-- name: agents_save
+select pg_notify('spotcore_commands', waiting)
+from (select save_agent(%(doc)s)) saved left join unnest(%(waiting)s::text[]) waiting on true
+where waiting is not null;
 
 -- name: agent_poll
 select a.life, a.build, a.able_since_registration, exists (
@@ -53,8 +59,7 @@ select i.client_id, i.agent_id
 from instances i
 where (i.client_id = %(client_id)s or %(client_id)s::text is null)
   and (i.cloud_id = %(name)s or i.instance_id = %(name)s
-       or (%(placeholder)s::text is not null and i.cloud_id is null
-           and left(replace(i.instance_id, '-', ''), 8) = %(placeholder)s)
+       or (%(placeholder)s::text is not null and left(replace(i.instance_id, '-', ''), 8) = %(placeholder)s)
        or (%(replica)s::text is not null and exists (
            select 1 from replicas r where r.client_id = i.client_id and r.instance_id = i.instance_id
              and left(replace(r.replica_id, '-', ''), 8) = %(replica)s)))

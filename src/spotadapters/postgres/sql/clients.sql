@@ -38,7 +38,8 @@ select exists (select 1 from tokens where token_hash = %(token_hash)s and client
 update tokens set expires_at = %(at)s where client_id is null and (expires_at is null or expires_at > %(at)s);
 
 -- name: client_agent_ids
-select agent_id from agents where client_id = %(client_id)s and life <> 'deleted' order by registered_at;
+select agent_id from agents where client_id = %(client_id)s and life <> 'deleted'
+order by registered_at, agent_id;
 
 -- name: credential_find
 select t.client_id is null, to_jsonb(c)::text, exists (

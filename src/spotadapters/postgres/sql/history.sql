@@ -20,7 +20,7 @@ select jsonb_build_object(
     'savings_impact', s.savings_impact, 'downtime_seconds', s.downtime_seconds, 'times', s.times
 )::text
 from switches s
-where s.client_id = %(client_id)s and s.state in ('completed', 'failed')
+where s.client_id = %(client_id)s and (s.state = 'completed' or (s.state = 'failed' and %(with_failed)s))
   and (%(instance)s::text is null or %(instance)s in (s.old_cloud_id, s.new_cloud_id, s.old_instance_id, s.new_instance_id))
 order by s.recorded_at desc, s.switch_id limit %(limit)s;
 
@@ -60,3 +60,7 @@ where a.life = 'live' and a.client_status <> 'deleted' and (%(client_id)s::text 
   and (%(agent_id)s::text is null or a.agent_id = %(agent_id)s)
   and (%(instance_type)s::text is null or a.instance_type = %(instance_type)s)
 order by a.link <> 'online', a.last_heartbeat_at desc nulls last, a.agent_id limit 1;
+
+-- name: registered_price
+select jsonb_build_object('price', a.registered_ondemand_price)::text
+from agents a where a.client_id = %(client_id)s and a.agent_id = %(agent_id)s;

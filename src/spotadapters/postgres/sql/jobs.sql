@@ -7,8 +7,10 @@ on conflict (job) do update set every_seconds = excluded.every_seconds;
 with put as (
     insert into job_slots as s (job, slot_start, claimed_by, claimed_at)
     values (%(job)s, %(slot)s, %(by)s, %(now)s)
-    on conflict (job, slot_start) do update set claimed_by = excluded.claimed_by, claimed_at = excluded.claimed_at
+    on conflict (job, slot_start) do update
+        set claimed_by = excluded.claimed_by, claimed_at = excluded.claimed_at, finished_at = null
         where s.finished_at is null and (s.claimed_by = excluded.claimed_by or s.claimed_at < %(reclaim_before)s)
+            or s.claimed_at > %(now)s + interval '1 minute'  -- by a clock that has been put back: its hour comes again
     returning 1
 )
 select to_json(case
@@ -19,7 +21,8 @@ select to_json(case
 
 -- name: job_is_finished
 select to_json(exists (
-    select 1 from job_slots where job = %(job)s and slot_start = %(slot)s and finished_at is not null))::text;
+    select 1 from job_slots where job = %(job)s and slot_start = %(slot)s and finished_at is not null
+        and claimed_at <= %(now)s + interval '1 minute'))::text;
 
 -- name: job_begin
 with gone as (

@@ -44,12 +44,13 @@ select pool_id, min(bucket_start), min(price), bool_or(filled), max(bucket_start
 from runs group by pool_id, run order by pool_id, 2;
 
 -- name: ledger_ondemand
-select instance_type, region, null::boolean as flagged, since, price from ondemand_list
+-- A list without a date is from ever, which no Python instant can say: null.
+select instance_type, region, null::boolean as flagged, nullif(since, '-infinity') as since, price from ondemand_list
 where (instance_type, region) in (select * from unnest(%(types)s::text[], %(regions)s::text[]))
 union all
 select instance_type, region, flagged, bucket_start, price from ondemand_prices
 where (instance_type, region) in (select * from unnest(%(types)s::text[], %(regions)s::text[]))
-order by 1, 2, 4;
+order by 1, 2, 4 nulls first;
 
 -- name: ledger_remove
 delete from ledger_lines where client_id = %(client_id)s and line_id = any(%(line_ids)s);

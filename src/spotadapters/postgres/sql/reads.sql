@@ -23,6 +23,8 @@ select jsonb_build_object(
         select to_jsonb(n) from primary_periods d
         join instances n on n.client_id = d.client_id and n.instance_id = d.instance_id
         where d.client_id = a.client_id and d.agent_id = a.agent_id order by d.started_at desc limit 1) end,
+    'cost', (select coalesce(round(sum(l.cost), 8), 0) from ledger_exact l
+             where l.client_id = r.client_id and l.instance_id = r.instance_id and l.role = 'replica'),
     'price', (select b.price from price_buckets b where b.pool_id = r.pool_id
               and b.observed_at > %(now)s - interval '60 minutes' order by b.bucket_start desc limit 1)
 )::text

@@ -1,0 +1,98 @@
+"""Many notices at once: those of one client share transactions, still with a lock on each agent's row alone (GR-1).
+
+When a zone runs dry its agents send their notices within a second. A notice that meets others goes through the steps
+of the ordinary way together with them: one look at the token, one transaction, one commit. Nobody waits for company.
+What cannot go so (an unknown token or agent, a row that somebody else holds, a rule that refuses) goes the ordinary way
+alone, which says what is wrong.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from attrs import frozen
+
+from spotadapters.http.groups import Groups
+from spotadapters.system.tenancy import acting_for
+from spotcore.clients import ClientStatus
+from spotcore.emergencies import SignalAnswer
+from spotcore.errors import SpotError, Unavailable
+from spotcore.ports.storage import Credentials
+from spotcore.ports.world import Clock
+from spotcore.service.emergency import Emergency, Notified
+from spotcore.service.kernel import Caller, MarketUnreadable
+
+LARGEST: Final = 16
+"""Notices in a transaction: more would keep the first one waiting for the last."""
+
+
+Judged = SignalAnswer | SpotError
+"""What came of a notice; a refusal among them is an answer too."""
+
+
+@frozen(kw_only=True)
+class Arrival:
+    """A notice, and the token it came with."""
+
+    token_hash: str
+    notified: Notified
+
+
+class Storm:
+    """Judges notices in groups, each on a connection of the reserve."""
+
+    def __init__(self, emergencies: Emergency, credentials: Credentials, clock: Clock, *, groups: int) -> None:
+        """At most ``groups`` transactions are at work at a time."""
+        self._emergencies = emergencies
+        self._credentials = credentials
+        self._clock = clock
+        self._groups: Groups[Arrival, Judged] = Groups(self._judged, "notices", writers=groups, largest=LARGEST)
+
+    async def answer(self, arrival: Arrival) -> SignalAnswer | None:
+        """What was decided and committed; None when the notice has to go the ordinary way. Raises ``Unavailable``, and
+        ``NotFound`` for an agent that is being deleted: its notice has been recorded (EM-17)."""
+        answer = await self._groups.done(arrival)
+        if isinstance(answer, SpotError):
+            raise answer
+        return answer
+
+    def close(self) -> None:
+        """Judge what waits and end the threads."""
+        self._groups.close()
+
+    def _judged(self, arrivals: Sequence[Arrival]) -> Mapping[int, Judged]:
+        found: dict[int, Judged] = {}
+        for places in _parted(arrivals):
+            try:
+                found |= self._shared(arrivals[places[0]].token_hash, {place: arrivals[place] for place in places})
+            except MarketUnreadable:
+                continue  # the ordinary way decides without prices (5.2)
+            except Unavailable as away:
+                found |= dict.fromkeys(places, away)
+            except SpotError:
+                continue  # one of them breaks a rule: the others shall not suffer from it
+        return found
+
+    def _shared(self, token_hash: str, arrivals: Mapping[int, Arrival]) -> Mapping[int, Judged]:
+        """Answers by place of notices that came with one token, each about another agent."""
+        credential = self._credentials.find(token_hash, self._clock.now())
+        client = credential.client if credential is not None else None
+        if client is None or client.status is ClientStatus.DELETED:
+            return {}
+        with acting_for(client.client_id):
+            caller = Caller(client_id=client.client_id)
+            answers = self._emergencies.signals(caller, [one.notified for one in arrivals.values()])
+        known = {place: one.notified.agent_id for place, one in arrivals.items()}
+        return {place: answers[agent_id] for place, agent_id in known.items() if agent_id in answers}
+
+
+def _parted(arrivals: Sequence[Arrival]) -> Iterator[Sequence[int]]:
+    """Places that can share a transaction: one token, and no agent twice."""
+    left = list(range(len(arrivals)))
+    while left:
+        taken: dict[str, int] = {}
+        for place in left:
+            one = arrivals[place]
+            if one.token_hash == arrivals[left[0]].token_hash:
+                taken.setdefault(one.notified.agent_id, place)
+        yield list(taken.values())
+        left = [place for place in left if place not in set(taken.values())]

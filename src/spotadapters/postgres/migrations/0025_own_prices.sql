@@ -1,0 +1,50 @@
+-- A client's own observation counts for ten full minutes (Z15), and of several at one instant the best source's, then the
+-- smallest submission's, whatever came in last (P1, DQ-4).
+
+create or replace function market_of(
+    p_client text, p_instance_type text, p_region text, p_fresh_since timestamptz, p_week_ago timestamptz
+) returns text language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+    market text;
+    whose text := current_setting('spotcore.tenant', true);
+begin
+    perform set_config('spotcore.tenant', '*', true);
+    market := (
+with wanted as (
+    select pool_id, first_observed_at from pools
+    where instance_type = p_instance_type and (region = p_region or p_region is null)
+)
+select jsonb_build_object(
+    'pools', (select jsonb_agg(jsonb_build_object(
+        'pool_id', w.pool_id,
+        'first_observed_at', w.first_observed_at,
+        'latest', (select jsonb_build_object('price', b.price, 'observed_at', b.observed_at, 'confidence', b.confidence)
+                   from price_buckets b where b.pool_id = w.pool_id and b.source <> 'interpolated'
+                   order by b.bucket_start desc limit 1),
+        'own', (select jsonb_build_object('price', r.price, 'observed_at', r.observed_at)
+                from raw_prices r where r.client_id = p_client and r.pool_id = w.pool_id
+                  and r.observed_at >= p_fresh_since
+                order by r.observed_at desc, array_position(
+                    array['primary', 'emergency_replica', 'manual_replica', 'backfill'], r.source), r.submission_id
+                limit 1),
+        'recent', (select jsonb_agg(t.price order by t.bucket_start) from (
+                       select b.price, b.bucket_start from price_buckets b
+                       where b.pool_id = w.pool_id and b.source <> 'interpolated'
+                       order by b.bucket_start desc limit 10) t),
+        'incidents', (select count(*) from incidents n where n.pool_id = w.pool_id and n.opened_at >= p_week_ago),
+        'own_open', exists (select 1 from incidents n where n.pool_id = w.pool_id and n.client_id = p_client
+                            and n.state not in ('resolved', 'cleared')),
+        'open', exists (select 1 from incidents n where n.pool_id = w.pool_id and n.severity = 'termination'
+                        and n.state not in ('resolved', 'cleared')),
+        'boot', (select jsonb_build_object('mean', avg(extract(epoch from i.confirmed_at - i.launch_requested_at)),
+                                           'samples', count(*))
+                 from instances i where i.pool_id = w.pool_id and i.confirmed_at is not null
+                   and i.launch_requested_at is not null)
+    )) from wanted w),
+    'ondemand', (select jsonb_build_object('price', o.price, 'observed_at', o.observed_at, 'flagged', o.flagged)
+                 from ondemand_prices o where o.instance_type = p_instance_type and o.region = p_region
+                 order by o.flagged, o.observed_at desc limit 1)
+)::text);
+    perform set_config('spotcore.tenant', coalesce(whose, ''), true);
+    return market;
+end $$;
