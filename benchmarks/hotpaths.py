@@ -201,7 +201,7 @@ def main() -> int:
     with servers(options.agents, 1) as (ours, ports, floor_port, token):
         for one in wanted:
             measured(
-                ports[0], token, ours.callers(one.name, one.connections), 1.5
+                ports[0], token, ours.callers(one.name, one.connections), min(1.5, options.seconds)
             )  # everybody is known, plans are made
             rounds: Rounds = []
             for number in range(options.rounds):

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from benchmarks import capacity, failover, history, ledger, results, waiting
+from benchmarks import capacity, cleaning, failover, history, hotpaths, ledger, results, waiting
 from benchmarks.cadence import HABITS, KINDS, rates
 from benchmarks.results import Ratio, Report
 
 SMALL: list[tuple[Any, list[str], dict[str, Any]]] = [
     (ledger, ["--machines", "20"], {"machines": 20, "month_lines": 1_200, "next_hour_lines": 60}),
     (history, ["--pools", "6"], {"rows": 50_547}),
+    (cleaning, ["--rows", "20000"], {"rows": 20_000}),
+    (hotpaths, ["--agents", "32", "--rounds", "1", "--seconds", "0.3", "--only", "poll"], {}),
     (waiting, ["--agents", "30", "--commands", "10", "--idle-seconds", "0.2"], {"delivered": 10, "errors": {}}),
     (capacity, ["--agents", "16", "--seconds", "1", "--warm-seconds", "0.2", "--single-seconds", "0.1", "--pace", "15"],
      {"agents": 16, "failed": 0}),
