@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: setup demo test check bench bench-hotpaths bench-prices bench-ledger soak docs clean
+.PHONY: setup demo test check bench bench-failover bench-waiting bench-capacity bench-hotpaths bench-prices bench-ledger \
+	soak docs clean
 
 setup: $(STAMP)
 
@@ -34,7 +35,16 @@ test: setup
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile tests $(ARGS)
 
 bench: setup
+	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-failover: setup
 	$(BIN)/python -m benchmarks.failover $(ARGS)
+
+bench-waiting: setup
+	$(BIN)/python -m benchmarks.waiting $(ARGS)
+
+bench-capacity: setup
+	$(BIN)/python -m benchmarks.capacity $(ARGS)
 
 bench-hotpaths: setup
 	$(BIN)/python -m benchmarks.hotpaths $(ARGS)

@@ -4,8 +4,6 @@ Then the same rows as a file through ``spotcore prices clean``, in windows of po
 peak memory; exits with 1 under a limit.
 """
 
-import argparse
-import json
 import resource
 import subprocess
 import sys
@@ -18,6 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from benchmarks.results import Ratio, Report, finish, options_of
 from spotadapters.history.duck import open_duckdb
 from spotadapters.history.engine import STEP, STEP_US, Raw, clean
 
@@ -110,10 +109,7 @@ def in_windows(raw: Raw, folder: Path) -> dict[str, Any]:
 
 def main() -> int:
     """Run it."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rows", type=int, default=10_000_000)
-    parser.add_argument("--json", action="store_true", help="figures as JSON")
-    options = parser.parse_args()
+    options = options_of(__doc__, ("--rows", {"type": int, "default": 10_000_000}), quick={"rows": 1_000_000})
     raw = a_history(options.rows, seed=1)
     ours, peer, peak = list[float](), list[float](), 0
     duck = by_duckdb(raw)
@@ -125,15 +121,19 @@ def main() -> int:
         "rows": options.rows,
         "rows_per_second": round(options.rows / sorted(ours)[ROUNDS // 2]),
         "duckdb_winners_only": round(options.rows / sorted(peer)[ROUNDS // 2]),
-        "ratio": round(sorted(peer)[ROUNDS // 2] / sorted(ours)[ROUNDS // 2], 2),
         "peak_mb": peak,
     }
     with tempfile.TemporaryDirectory(prefix="spotcore-bench-") as folder:
-        figures["file_to_file"] = in_windows(raw, Path(folder))
-    print(json.dumps(figures, indent=None if options.json else 2))
-    windows = figures["file_to_file"]
-    is_fine = figures["rows_per_second"] >= LIMIT and peak <= MOST_MB and windows["peak_mb"] <= MOST_MB_IN_WINDOWS
-    return 0 if is_fine else 1
+        windows = in_windows(raw, Path(folder))
+    figures |= {f"file_to_file_{name}": value for name, value in windows.items()}
+    missed = []
+    if figures["rows_per_second"] < LIMIT:
+        missed.append(f"{LIMIT} rows/s")
+    if peak > MOST_MB or windows["peak_mb"] > MOST_MB_IN_WINDOWS:
+        missed.append(f"{MOST_MB} MB at most, {MOST_MB_IN_WINDOWS} MB in windows")
+    rounds = tuple(theirs / mine for mine, theirs in zip(ours, peer, strict=True))
+    ratio = Ratio(name="rate_to_duckdbs_winners", rounds=rounds)
+    return finish(Report(benchmark="cleaning", figures=figures, ratios=(ratio,), missed=missed), options)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The yardstick: Starlette and psycopg, one statement a call, nothing else. What the machine can do without rules.
 
 ``/one`` commits each call by itself, ``/group`` what arrives together, ``/prices`` writes six rows, ``/read`` reads one
-row.
+row, ``/failover`` moves a role and ``/role`` says who has it.
 """
 
 import asyncio
@@ -21,7 +21,8 @@ from starlette.routing import Route
 SCHEMA: Final = """
 drop schema if exists floor cascade;
 create schema floor;
-create table floor.agents (agent_id text primary key, token text not null, heard_at timestamptz) with (fillfactor = 80);
+create table floor.agents (agent_id text primary key, token text not null, heard_at timestamptz,
+    primary_id text not null default 'old') with (fillfactor = 80);
 create table floor.commands (agent_id text not null, state text not null);
 create index on floor.commands (agent_id) where state = 'pending';
 create table floor.prices (pool text not null, at timestamptz not null, price numeric not null);
@@ -37,6 +38,10 @@ update floor.agents a set heard_at = now() from given g where a.agent_id = g.age
 returning a.agent_id,
     (select count(*) from floor.commands c where c.agent_id = a.agent_id and c.state = 'pending')
 """
+FAILOVER: Final = """
+update floor.agents set primary_id = %s where agent_id = %s and token = 't' and primary_id <> %s returning primary_id
+"""
+ROLE: Final = "select primary_id from floor.agents where agent_id = %s and token = 't'"
 READ: Final = "select count(*) from floor.commands where agent_id = %s and state = 'pending'"
 PRICES: Final = """
 insert into floor.prices select pool, now(), price from unnest(%s::text[], %s::numeric[]) t (pool, price)
@@ -44,7 +49,7 @@ insert into floor.prices select pool, now(), price from unnest(%s::text[], %s::n
 
 
 class Floor:
-    """Four calls over one pool."""
+    """Its calls over one pool."""
 
     def __init__(self, database_url: str) -> None:
         self._pool = AsyncConnectionPool(database_url, min_size=8, max_size=8, open=False, kwargs={"autocommit": True})
@@ -94,6 +99,17 @@ class Floor:
         rows = await self._fetch(READ, (request.path_params["agent"],))
         return JSONResponse({"pending": rows[0][0]})
 
+    async def failover(self, request: Request) -> JSONResponse:
+        """The role moves to the machine that is named, durably."""
+        machine = (await request.json())["to"]
+        rows = await self._fetch(FAILOVER, (machine, request.path_params["agent"], machine))
+        return JSONResponse({"primary": rows[0][0] if rows else machine})
+
+    async def role(self, request: Request) -> JSONResponse:
+        """Who has the role."""
+        rows = await self._fetch(ROLE, (request.path_params["agent"],))
+        return JSONResponse({"primary": rows[0][0]})
+
     async def prices(self, request: Request) -> JSONResponse:
         """Six rows."""
         pools = (await request.json())["spot_pools"]
@@ -109,6 +125,8 @@ def main() -> None:
         Route("/one/{agent}", floor.one, methods=["POST"]),
         Route("/group/{agent}", floor.group, methods=["POST"]),
         Route("/read/{agent}", floor.read),
+        Route("/failover/{agent}", floor.failover, methods=["POST"]),
+        Route("/role/{agent}", floor.role),
         Route("/prices/{agent}", floor.prices, methods=["POST"]),
     ]
     app = Starlette(routes=routes, lifespan=floor.lifespan)

@@ -4,8 +4,6 @@ Change points of a seeded generator are expanded into buckets, loaded, and loade
 Prints rows per second and their ratio to inserting row by row; exits with 1 under a limit.
 """
 
-import argparse
-import json
 import random
 import sys
 import tempfile
@@ -15,6 +13,7 @@ from pathlib import Path
 
 import psycopg
 
+from benchmarks.results import Ratio, Report, finish, options_of
 from spotadapters.embedded import EmbeddedStack
 from spotadapters.history.loading import importing, load
 from spotadapters.history.reading import History
@@ -67,10 +66,7 @@ def loaded(url: str, file: Path) -> tuple[int, float]:
 
 def main() -> int:
     """Run, print, judge."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pools", type=int, default=240)
-    parser.add_argument("--json", help="write the figures to this file too")
-    options = parser.parse_args()
+    options = options_of(__doc__, ("--pools", {"type": int, "default": 240}), quick={"pools": 60})
     print(f"{options.pools} pools, {DAYS} days …", flush=True)
     with tempfile.TemporaryDirectory(prefix="spotcore-bench-", ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o755)
@@ -86,16 +82,13 @@ def main() -> int:
         "rows_per_second": round(fresh),
         "duplicates_per_second": round(again),
         "one_by_one_per_second": round(single),
-        "ratio": round(fresh / single, 1),
     }
-    for key, value in figures.items():
-        print(f"{key:24s} {value}")
-    if options.json:
-        Path(options.json).write_text(json.dumps(figures))
-    if fresh < LIMIT:
-        print(f"LIMIT MISSED ({LIMIT} rows/s)")
-        return 1
-    return 0
+    missed = [f"{LIMIT} rows/s"] if fresh < LIMIT else []
+    ratios = (
+        Ratio(name="bulk_to_one_by_one", rounds=(fresh / single,)),
+        Ratio(name="duplicates_to_fresh", rounds=(again / fresh,)),
+    )
+    return finish(Report(benchmark="history", figures=figures, ratios=ratios, missed=missed), options)
 
 
 if __name__ == "__main__":

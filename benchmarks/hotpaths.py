@@ -4,13 +4,9 @@ Everything runs here: PostgreSQL with its durable settings, the server as ``spot
 load generator. Only ratios of one run say anything; the absolute figures are this machine's.
 """
 
-import argparse
 import contextlib
 import json
-import os
-import platform
 import secrets
-import signal
 import statistics
 import subprocess
 import sys
@@ -22,11 +18,11 @@ from typing import Any, Final
 
 import psycopg
 from attrs import frozen
-from matplotlib.figure import Figure
 
 from benchmarks.failover import registration
 from benchmarks.floor import SCHEMA
-from benchmarks.site import Http, free_port, wait_until
+from benchmarks.results import Ratio, Report, finish, options_of
+from benchmarks.site import Http, free_port, process, wait_until
 from spotadapters.embedded import EmbeddedStack
 from spotadapters.postgres.migrate import migrate
 
@@ -154,23 +150,6 @@ def measured(port: int, token: str, callers: list[list[Call]], seconds: float) -
 
 
 @contextmanager
-def process(command: list[str], given: str | None = None, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """A process that is ended with the block."""
-    started = subprocess.Popen(
-        command, env={**os.environ, **environment}, stdin=subprocess.PIPE if given else None, text=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        if given is not None and started.stdin is not None:
-            started.stdin.write(given)
-            started.stdin.close()
-        yield started
-    finally:
-        started.send_signal(signal.SIGINT)
-        started.wait(30)
-
-
-@contextmanager
 def servers(agents: int, processes: int) -> Iterator[tuple[Ours, list[int], int, str]]:
     """Our server or servers with registered agents, the floor's port, and the clients' token."""
     with tempfile.TemporaryDirectory(prefix="spotcore-bench-", ignore_cleanup_errors=True) as name:
@@ -208,91 +187,57 @@ def _registered(http: Http, number: int) -> tuple[str, str]:
 
 def main() -> int:
     """Run, print, judge."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4.0)
-    parser.add_argument("--agents", type=int, default=512)
-    parser.add_argument("--only", help="one workload by its name")
-    parser.add_argument("--json", help="write the figures to this file too")
-    parser.add_argument("--plot", help="draw the ratios and their limits to this .png or .svg")
-    options = parser.parse_args()
+    options = options_of(
+        __doc__,
+        ("--rounds", {"type": int, "default": 3}),
+        ("--seconds", {"type": float, "default": 4.0}),
+        ("--agents", {"type": int, "default": 512}),
+        ("--only", {"help": "one workload by its name"}),
+        quick={"rounds": 2, "seconds": 1.5, "agents": 256},
+    )
     wanted = [one for one in WORKLOADS if options.only in (None, one.name)]
-    rows: list[dict[str, Any]] = []
+    found: list[tuple[Workload, Rounds]] = []
     print(f"starting servers, registering {options.agents} agents …", flush=True)
     with servers(options.agents, 1) as (ours, ports, floor_port, token):
         for one in wanted:
             measured(
-                ports[0], token, ours.callers(one.name, one.connections), 1.5
+                ports[0], token, ours.callers(one.name, one.connections), min(1.5, options.seconds)
             )  # everybody is known, plans are made
-            rounds = []
+            rounds: Rounds = []
             for number in range(options.rounds):
                 floor = measured(floor_port, "t", floor_callers(one.floor, one.connections), options.seconds)
                 own = measured(ports[0], token, ours.callers(one.name, one.connections), options.seconds)
                 rounds.append((own, floor))
                 print(f"  {one.name} {one.connections} round {number + 1}: {own['per_second']:.0f}/s, "
                       f"floor {floor['per_second']:.0f}/s", flush=True)  # fmt: skip
-            rows.append(summed(one, rounds))
-    report(rows)
-    if options.json:
-        facts = {
-            "machine": f"{platform.machine()} {os.cpu_count()} cores, Python {platform.python_version()}",
-            "commit": commit(),
+            found.append((one, rounds))
+    return finish(summed(found), options)
+
+
+Rounds = list[tuple[dict[str, Any], dict[str, Any]]]
+
+
+def summed(found: list[tuple[Workload, Rounds]]) -> Report:
+    """Medians of the rounds; rates as ratios to the floor's of the same round."""
+    figures: dict[str, Any] = {}
+    missed, ratios = [], []
+    for one, rounds in found:
+        name = f"{one.name}_{one.connections}_to_{one.floor}"
+        p99 = statistics.median(own["p99_ms"] for own, _ in rounds)
+        errors = sum(sum(own["errors"].values()) for own, _ in rounds)
+        figures |= {
+            f"{name}_per_second": statistics.median(own["per_second"] for own, _ in rounds),
+            f"{name}_floor_per_second": statistics.median(floor["per_second"] for _, floor in rounds),
+            f"{name}_p99_ms": p99,
+            f"{name}_floor_p99_ms": statistics.median(floor["p99_ms"] for _, floor in rounds),
         }
-        Path(options.json).write_text(json.dumps({**facts, "rows": rows}, indent=2))
-    if options.plot:
-        draw(rows, options.plot)
-    return 0 if all(row["fine"] for row in rows) else 1
-
-
-def summed(one: Workload, rounds: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, Any]:
-    """Medians of the rounds, and whether they are within the limits."""
-    rate = statistics.median(own["per_second"] for own, _ in rounds)
-    ratio = statistics.median(own["per_second"] / floor["per_second"] for own, floor in rounds)
-    p99 = statistics.median(own["p99_ms"] for own, _ in rounds)
-    errors = sum(sum(own["errors"].values()) for own, _ in rounds)
-    fine = not errors and (one.must is None or ratio >= one.must)
-    return {
-        "workload": one.name, "connections": one.connections, "floor": one.floor, "per_second": rate,
-        "floor_per_second": statistics.median(floor["per_second"] for _, floor in rounds), "ratio": round(ratio, 3),
-        "must": one.must, "p99_ms": p99, "floor_p99_ms": statistics.median(floor["p99_ms"] for _, floor in rounds),
-        "errors": errors, "fine": fine and (one.must_p99_ms is None or p99 <= one.must_p99_ms),
-    }  # fmt: skip
-
-
-def commit() -> str | None:
-    """Of the tree that is measured; None outside of one."""
-    told = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    return told.stdout.strip() or None
-
-
-def draw(rows: list[dict[str, Any]], file: str) -> None:
-    """Ratios to the floor as bars, their limits as lines."""
-    figure = Figure(figsize=(8, 4), layout="constrained")
-    axes = figure.subplots()
-    names = [f"{row['workload']} {row['connections']}\n/ {row['floor']}" for row in rows]
-    colors = ["tab:green" if row["fine"] else "tab:red" for row in rows]
-    axes.bar(names, [row["ratio"] for row in rows], color=colors)
-    for place, row in enumerate(rows):
-        if row["must"] is not None:
-            axes.hlines(row["must"], place - 0.4, place + 0.4, colors="black", linestyles="dashed")
-    axes.set_ylabel("rate / floor")
-    axes.set_title("Hot paths against the floor; dashed: the least")
-    figure.savefig(file)
-
-
-def report(rows: list[dict[str, Any]]) -> None:
-    """A table for people."""
-    print(
-        f"{'workload':12} {'conn':>5} {'floor':>7} {'ours/s':>8} {'floor/s':>8} {'ratio':>6} {'must':>5} "
-        f"{'p99 ms':>7} {'errors':>6}"
-    )
-    for row in rows:
-        must = f"{row['must']:.2f}" if row["must"] is not None else "–"
-        print(
-            f"{row['workload']:12} {row['connections']:5} {row['floor']:>7} {row['per_second']:8.0f} "
-            f"{row['floor_per_second']:8.0f} {row['ratio']:6.2f} {must:>5} {row['p99_ms']:7.1f} {row['errors']:6} "
-            f"{'' if row['fine'] else 'MISSED'}"
-        )
+        if errors:
+            missed.append(f"{name}: {errors} calls failed")
+        if one.must_p99_ms is not None and p99 > one.must_p99_ms:
+            missed.append(f"{name}: p99 is {p99} ms, must be ≤ {one.must_p99_ms} ms")
+        shares = tuple(own["per_second"] / floor["per_second"] for own, floor in rounds)
+        ratios.append(Ratio(name=name, rounds=shares, must=one.must))
+    return Report(benchmark="hotpaths", figures=figures, ratios=ratios, missed=missed)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import cycle
 from typing import Any
 
@@ -85,7 +86,7 @@ async def load(plan: dict[str, Any]) -> dict[str, Any]:
         requests = [(kind, packed(plan["port"], plan["token"], *call)) for kind, *call in caller]
         done: asyncio.Future[None] = loop.create_future()
         connection = Connection(cycle(requests), until, done)
-        await loop.create_connection(lambda connection=connection: connection, "127.0.0.1", plan["port"])
+        await loop.create_connection(partial(_itself, connection), "127.0.0.1", plan["port"])
         connections.append(connection)
         waits.append(done)
     await asyncio.wait_for(asyncio.gather(*waits), plan["seconds"] + 30)
@@ -106,6 +107,10 @@ async def load(plan: dict[str, Any]) -> dict[str, Any]:
         "errors": errors,
         "kinds": {kind: len(some) for kind, some in times.items()},
     }
+
+
+def _itself(connection: Connection) -> Connection:
+    return connection
 
 
 def main() -> None:

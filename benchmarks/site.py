@@ -103,6 +103,23 @@ def _family(pid: int) -> list[int]:
 
 
 @contextmanager
+def process(command: list[str], given: str | None = None, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that is ended with the block."""
+    started = subprocess.Popen(
+        command, env={**os.environ, **environment}, stdin=subprocess.PIPE if given else None, text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        if given is not None and started.stdin is not None:
+            started.stdin.write(given)
+            started.stdin.close()
+        yield started
+    finally:
+        started.send_signal(signal.SIGINT)
+        started.wait(30)
+
+
+@contextmanager
 def running_server() -> Iterator[Running]:
     """A fresh server."""
     port, token = free_port(), secrets.token_hex(16)

@@ -25,6 +25,7 @@ FEW: Final = 20
 WAIT: Final = 25
 CONNECTS_PER_SECOND: Final = 250
 SETTLES: Final = 6.0  # seconds until all have looked, and been asked about once
+BEFORE_SECONDS: Final = 4.0
 
 
 @define
@@ -114,7 +115,7 @@ async def measured(running: Running, members: list[Member], options: Any) -> dic
     crowd = Crowd(port, members[FEW:])
     await asyncio.sleep(1)
     memory, asked, began = running.memory_mb(), transactions(url), time.perf_counter()
-    await asyncio.sleep(4)
+    await asyncio.sleep(BEFORE_SECONDS)
     before = (transactions(url) - asked) / (time.perf_counter() - began)
     print(f"{len(crowd.members)} agents begin to wait …", flush=True)
     await crowd.gather()
