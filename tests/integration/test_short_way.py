@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -11,6 +12,7 @@ import pytest
 from spotadapters.http.groups import Groups
 from spotadapters.http.pulse import words_of
 from spotcore.errors import Unavailable
+from spotcore.ids import AgentId, ClientId
 from tests.support.server import Site
 from tests.support.wire_agents import V2, V5, V4c, V4n
 
@@ -68,6 +70,70 @@ def test_an_idle_poll_goes_the_short_way_until_a_command_waits_cm4(
     path = f"/api/client/instances/{MACHINE}/force-switch"
     assert agent.tenant.post(path, {"target": "ondemand"}).status == 200
     assert len(agent.commands()) == 1
+
+
+@pytest.mark.parametrize("path", ["/config", "/replicas?status=launching", "/replicas?status=terminated"])
+def test_what_an_agent_reads_all_day_is_not_looked_up_again_while_nothing_has_happened(
+    site: Site, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    agent = known(site, V4c)
+    first = agent.tenant.get(agent.at(path))
+    again = agent.tenant.get(agent.at(path))
+    counting = Counting(site, monkeypatch)
+    third = agent.tenant.get(agent.at(path))
+    assert counting.ordinary == 0
+    assert first.body == again.body == third.body
+    assert third.headers.get("etag") == first.headers.get("etag")
+
+
+def test_cv_6_a_changed_setting_is_in_the_very_next_settings_and_an_etag_is_answered_as_ever(site: Site) -> None:
+    agent = known(site, V4c)
+    for _ in range(2):
+        before = agent.tenant.get(agent.at("/config"))
+    headers = {"Authorization": f"Bearer {agent.tenant.token}", "If-None-Match": before.headers["etag"]}
+    assert site.http.get(agent.at("/config"), headers=headers).status_code == 304
+    agent.tenant.post(f"/api/client/agents/{agent.agent_id}/config", {"minSavingsPercent": 33})
+    after = agent.tenant.get(agent.at("/config"))
+    assert after.data["min_savings_percent"] == 33
+    assert after.data["config_version"] == before.data["config_version"] + 1
+    assert after.headers["etag"] != before.headers["etag"]
+
+
+def test_t14_a_replica_to_launch_is_in_the_very_next_list_and_leaves_it_with_the_put(site: Site) -> None:
+    agent = known(site, V4c)
+    for _ in range(2):
+        assert agent.to_launch() == []
+    agent.tenant.post(f"/api/client/agents/{agent.agent_id}/config", {"manualReplicaEnabled": True})
+    (entry,) = agent.to_launch()
+    assert [one["id"] for one in agent.to_launch()] == [entry["id"]]  # as long as it has no machine
+    agent.launch_replica(entry, site.new_machine())
+    for _ in range(2):
+        assert agent.to_launch() == []
+
+
+def test_z19_an_ended_replica_is_listed_when_time_alone_allows_it(site: Site) -> None:
+    agent = known(site, V4c)
+    agent.tenant.post(f"/api/client/agents/{agent.agent_id}/config", {"manualReplicaEnabled": True})
+    machine = site.new_machine()
+    agent.launch_replica(agent.to_launch()[0], machine)
+    notice = {"instance_id": machine, "termination_time": None}
+    assert agent.tenant.post(agent.at("/termination-imminent"), notice).status == 200  # RP-16: it ends at once
+    for _ in range(2):
+        assert agent.to_end() == []  # AWS is about to end it itself
+    with agent.tenant.site.storage.transactions() as uow:
+        row = uow.agents.get(ClientId(agent.tenant.client_id), AgentId(agent.agent_id)).machine(machine)
+    assert row is not None
+    assert row.protected_until is not None
+    site.clock.at = row.protected_until - timedelta(seconds=1)
+    assert agent.to_end() == []
+    site.clock.at = row.protected_until
+    assert [one["instance_id"] for one in agent.to_end()] == [machine]
+
+
+def test_s24_reading_settings_in_a_flood_is_refused_as_ever(site: Site) -> None:
+    agent = known(site, V4c)
+    statuses = {agent.tenant.get(agent.at("/config")).status for _ in range(700)}
+    assert statuses == {200, 429}
 
 
 def test_a_change_is_in_the_very_next_answer_cv4(site: Site) -> None:

@@ -60,6 +60,8 @@ NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 T = TypeVar("T")
+Short = tuple[bytes, Mapping[str, str]] | None
+"""Body and headers by the short way; None for the ordinary one."""
 
 
 @frozen(kw_only=True)
@@ -136,9 +138,10 @@ class Application:
         wait = _wait_seconds(endpoint, request)
         if wait == 0 and endpoint.number in SHORT:
             await self.parts.lanes.calm()
-            shown = await SHORT[endpoint.number](self, endpoint, request, body)
-            if shown is not None:
-                return envelope.response(shown, 200, {"X-Request-ID": request_id})
+            short = await SHORT[endpoint.number](self, endpoint, request, body)
+            if short is not None:
+                shown, headers = short
+                return envelope.response(shown, 200, {**headers, "X-Request-ID": request_id})
         if endpoint.number in FORMS:
             together = await self._noticed(endpoint, request, body, request_id)
             if together is not None:
@@ -149,7 +152,7 @@ class Application:
             sent = await self._in_lane(endpoint, request, body, request_id)
         return self._response(sent, request_id)
 
-    async def _reported(self, endpoint: Endpoint, request: Request, body: bytes) -> bytes | None:
+    async def _reported(self, endpoint: Endpoint, request: Request, body: bytes) -> Short:
         """A price report by the short way; None when it has to go the ordinary one."""
         short = self.parts.short_way
         if short is None or self._outage.is_on or len(body) > SHORT_BODY:
@@ -160,7 +163,7 @@ class Application:
             return None  # the ordinary way says what is wrong
         if found is None:
             return None
-        return envelope.success(Answer(data=recorded(found)), mirror=endpoint.mirror, shape="envelope")
+        return envelope.success(Answer(data=recorded(found)), mirror=endpoint.mirror, shape="envelope"), NO_HEADERS
 
     async def _noticed(self, endpoint: Endpoint, request: Request, body: bytes, request_id: str) -> Sent | None:
         """A notice judged together with others; None when it has to go the ordinary way."""
@@ -192,14 +195,29 @@ class Application:
         shown = envelope.success(told, mirror=endpoint.mirror, shape="envelope")
         return Sent(body=shown, status=told.status, headers=told.headers)
 
-    def _sheet(self, endpoint: Endpoint, request: Request, body: bytes) -> PriceSheet:
+    def _admit_agent(self, endpoint: Endpoint, request: Request) -> None:
+        """Count a call of an agent (S24). Raises ``RateLimited``."""
         subject = request.path_params["agent_id"]
         self.parts.limits.admit(
             endpoint.number, endpoint.method, endpoint.path, credential="", address="", subject=subject
         )
+
+    def _sheet(self, endpoint: Endpoint, request: Request, body: bytes) -> PriceSheet:
+        self._admit_agent(endpoint, request)
         return price_sheet(cleaned(decode(body)))
 
-    async def _short(self, endpoint: Endpoint, request: Request, body: bytes) -> bytes | None:
+    async def _read(self, endpoint: Endpoint, request: Request, _: bytes) -> Short:
+        """An agent's settings or lists by the short way; None when they have to go the ordinary one."""
+        short = self.parts.short_way
+        if short is None or self._outage.is_on or not short.knows(request):
+            return None
+        try:
+            self._admit_agent(endpoint, request)
+        except SpotError:
+            return None  # the ordinary way says what is wrong
+        return await short.read(request, self._is_touched)
+
+    async def _short(self, endpoint: Endpoint, request: Request, body: bytes) -> Short:
         """A heartbeat or poll by the short way; None when it has to go the ordinary one."""
         short = self.parts.short_way
         if short is None or self._outage.is_on:
@@ -210,7 +228,7 @@ class Application:
         shown, answer = found
         if answer is not None:
             self._remembered.keep(request.headers.get("authorization", ""), request.path_params["agent_id"], answer)
-        return shown
+        return shown, NO_HEADERS
 
     def _learn(self, endpoint: Endpoint, request: Request, call: Call, answer: Answer) -> None:
         short, header = self.parts.short_way, request.headers.get("authorization")
@@ -219,7 +237,7 @@ class Application:
             return
         shown = envelope.success(evolve(answer, data=answer.timeless), mirror=endpoint.mirror, shape="envelope")
         token_hash = self.parts.identity.hash_token(bearer(header, None))
-        short.learn(request, call.raw_body, token_hash, answer.repeat, shown)
+        short.learn(request, call.raw_body, token_hash, answer.repeat, shown, answer.headers)
 
     async def _in_lane(self, endpoint: Endpoint, request: Request, body: bytes, request_id: str) -> Sent:
         sent = await self.parts.lanes.run(lambda: self.answered(endpoint, request, body, request_id), endpoint.lane)
@@ -517,8 +535,10 @@ class Application:
         return envelope.response(sent.body, sent.status, {**sent.headers, "X-Request-ID": request_id})
 
 
-SHORT: Final[Mapping[str, Callable[[Application, Endpoint, Request, bytes], Awaitable[bytes | None]]]] = {
+SHORT: Final[Mapping[str, Callable[[Application, Endpoint, Request, bytes], Awaitable[Short]]]] = {
     "E17": Application._short,
+    "E18": Application._read,
+    "E43": Application._read,
     "E69": Application._short,
     "E71": Application._short,
     "E74": Application._reported,

@@ -6,9 +6,10 @@ in one round trip. Whatever is not exactly so goes the ordinary way.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from threading import Lock
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from attrs import evolve, frozen
@@ -27,10 +28,12 @@ from spotcore.steady import Steady
 MAX_KNOWN: Final = 50_000  # callers, about 3 KB each
 MAX_BODY: Final = 16_384
 UNREAD: Final = frozenset({"health_metrics", "timestamp"})  # members of a heartbeat that no rule reads
-SPECIAL: Final = ("x-response-shape", "cookie")  # a call that sends one of these goes the ordinary way
+SPECIAL: Final = ("x-response-shape", "cookie", "if-none-match")  # a call that sends one of these goes the ordinary way
 RENEWAL_SECONDS: Final = 0.04  # a long poll is held back anyway
 NO_TIME: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)  # stands where the server's time belongs
 _NO_TIME_TEXT: Final = str(stamp(NO_TIME)).encode()
+
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 Key = tuple[str, str]
 T = TypeVar("T")
@@ -66,6 +69,7 @@ class Known:
     sign: Sign
     parts: tuple[bytes, ...]  # the answer, split where the server's time belongs
     repeat: Repeat
+    headers: Mapping[str, str]
 
 
 class ShortWay:
@@ -106,6 +110,15 @@ class ShortWay:
             return None
         told = evolve(answer, server_time=now) if answer is not None else None
         return str(stamp(now)).encode().join(known.parts), told
+
+    async def read(
+        self, request: Request, is_fresh: Callable[[ClientId], bool]
+    ) -> tuple[bytes, Mapping[str, str]] | None:
+        """The body and headers of an answer that reads the agent alone (E18, E43); None as in ``answer``."""
+        known = self._found(request, b"", is_fresh)
+        if known is None or not await self._done(self._polls, evolve(known.sign, at=self._clock.now()), request):
+            return None
+        return b"".join(known.parts), known.headers
 
     async def idle(
         self, request: Request, body: bytes, is_fresh: Callable[[ClientId], bool]
@@ -151,7 +164,15 @@ class ShortWay:
             return None
         return PriceAnswer(inserted=len(report.observations), rejected=len(report.rejected))
 
-    def learn(self, request: Request, body: bytes, token_hash: str, repeat: Repeat, shown: bytes) -> None:
+    def learn(
+        self,
+        request: Request,
+        body: bytes,
+        token_hash: str,
+        repeat: Repeat,
+        shown: bytes,
+        headers: Mapping[str, str] = NO_HEADERS,
+    ) -> None:
         """An ordinary call went well. ``shown`` is what it was answered, with ``NO_TIME`` as the server's time."""
         words, steady = words_of(body), repeat.steady
         if words is None:
@@ -161,11 +182,15 @@ class ShortWay:
         sign = sign_of(repeat, token_hash)
         if steady is not None:
             sign = evolve(sign, instance_id=steady.instance_id, is_agents=steady.is_agents)
-        known = Known(words=words, sign=sign, parts=tuple(shown.split(_NO_TIME_TEXT)), repeat=repeat)
+        known = Known(words=words, sign=sign, parts=tuple(shown.split(_NO_TIME_TEXT)), repeat=repeat, headers=headers)
         with self._lock:
             if len(self._known) >= MAX_KNOWN:
                 self._known.pop(next(iter(self._known)))  # the oldest
             self._known[_key(request)] = known
+
+    def knows(self, request: Request) -> bool:
+        """Whether a call like this one was answered before."""
+        return _key(request) in self._known
 
     def _forget(self, key: Key) -> None:
         with self._lock:

@@ -31,6 +31,7 @@ class ConfigAnswer:
     config: AgentConfig
     config_version: int
     replica_count: int = 0
+    revision: int | None = None  # of the agent as it was read; None after a change
 
 
 @frozen(kw_only=True)
@@ -148,6 +149,7 @@ class Agents:
             config=aggregate.agent.config,
             config_version=aggregate.agent.config_version,
             replica_count=1 if aggregate.live_replica else 0,
+            revision=aggregate.agent.revision,
         )
 
     def configure(

@@ -1,6 +1,7 @@
 """Replicas by hand and by report: E43, E45…E50."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 
 from attrs import field, frozen
@@ -43,6 +44,16 @@ class ReplicaRequest:
     max_hourly_cost: Decimal | None = None
     instance_type: str | None = None
     tags: Mapping[str, str] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class Listing:
+    """Replicas an agent is asked to do something about. The list is the same for as long as the agent has this
+    ``revision`` and it is not yet ``until``."""
+
+    views: "tuple[ReplicaView, ...]" = ()
+    revision: int
+    until: datetime | None = None
 
 
 @frozen(kw_only=True)
@@ -204,27 +215,35 @@ class Replicas:
     def to_launch(self, caller: Caller, agent_id: AgentId) -> tuple[ReplicaView, ...]:
         """E43 ``status=launching``: replicas that still need a machine. Reading changes nothing but what we know of the
         build (T14)."""
-        aggregate = self._observed(caller, agent_id)
-        if aggregate.agent.life is not Life.LIVE or aggregate.agent.abilities.modern:
-            return ()
-        rows = (_view(aggregate, row.replica_id) for row in aggregate.replicas.values())
-        return tuple(
-            row for row in rows if row.replica.state is ReplicaState.LAUNCHING and row.instance.cloud_id is None
-        )
+        return self.launch_list(caller, agent_id).views
 
     def to_end(self, caller: Caller, agent_id: AgentId) -> tuple[ReplicaView, ...]:
         """E43 ``status=terminated``: ended replicas whose machine runs and is not confirmed gone (C14, RP-14), never
         before Z19 allows it."""
+        return self.end_list(caller, agent_id).views
+
+    def launch_list(self, caller: Caller, agent_id: AgentId) -> Listing:
+        """``to_launch``, and how long it stays so."""
+        aggregate = self._observed(caller, agent_id)
+        revision = aggregate.agent.revision
+        if aggregate.agent.life is not Life.LIVE or aggregate.agent.abilities.modern:
+            return Listing(revision=revision)
+        rows = (_view(aggregate, row.replica_id) for row in aggregate.replicas.values())
+        wanted = (row for row in rows if row.replica.state is ReplicaState.LAUNCHING and row.instance.cloud_id is None)
+        return Listing(views=tuple(wanted), revision=revision)
+
+    def end_list(self, caller: Caller, agent_id: AgentId) -> Listing:
+        """``to_end``, and how long it stays so."""
         aggregate = self._observed(caller, agent_id)
         now = self.kernel.clock.now()
         ended = (ReplicaState.TERMINATED, ReplicaState.FAILED)
-        views = (_view(aggregate, row.replica_id) for row in aggregate.replicas.values() if row.state in ended)
-        return tuple(
-            view
-            for view in views
-            if view.instance.cloud_id is not None
-            and view.instance.status.value == "terminating"
-            and not view.instance.notice_protects(now)
+        views = [_view(aggregate, row.replica_id) for row in aggregate.replicas.values() if row.state in ended]
+        running = [one for one in views if one.instance.cloud_id and one.instance.status.value == "terminating"]
+        later = [one.instance.protected_until for one in running if one.instance.notice_protects(now)]
+        return Listing(
+            views=tuple(one for one in running if not one.instance.notice_protects(now)),
+            revision=aggregate.agent.revision,
+            until=min((at for at in later if at is not None), default=None),
         )
 
     def listed(self, caller: Caller, agent_id: AgentId, *, include_ended: bool) -> tuple[ReplicaView, ...]:

@@ -254,7 +254,8 @@ class AgentSettings(Config):
 
 def config(call: Call) -> Answer:
     """E18, with the version as ETag (CV-6)."""
-    answer = call.plane.agents.config(call.agent_caller(), call.agent_id)
+    caller = call.agent_caller()
+    answer = call.plane.agents.config(caller, call.agent_id)
     settings = objects.config(
         answer.config, answer.config_version, replica_count=answer.replica_count,
         engine_active=call.server.engine_loaded,
@@ -262,7 +263,13 @@ def config(call: Call) -> Answer:
     etag = f'"{answer.config_version}"'
     if call.headers.get("if-none-match") == etag:
         return Answer(data={}, status=304, headers={"ETag": etag})
-    return Answer(data=AgentSettings(**asdict(settings, recurse=False), agent_id=call.agent_id), headers={"ETag": etag})
+    data = AgentSettings(**asdict(settings, recurse=False), agent_id=call.agent_id)
+    repeat = (
+        Repeat(client_id=caller.client_id, agent_id=call.agent_id, revision=answer.revision)
+        if answer.revision is not None
+        else None
+    )
+    return Answer(data=data, headers={"ETag": etag}, repeat=repeat, timeless=data)
 
 
 @frozen(kw_only=True)
