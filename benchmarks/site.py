@@ -22,6 +22,13 @@ from attrs import define, field
 START_SECONDS = 60.0
 
 
+class _Connection(http.client.HTTPConnection):
+    """Closed with the thread that used it."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 @define
 class Http:
     """Keep-alive requests, one connection a thread."""
@@ -34,7 +41,7 @@ class Http:
         """Status and JSON."""
         connection = getattr(self._local, "connection", None)
         if connection is None:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+            connection = _Connection("127.0.0.1", self.port, timeout=60)
             connection.connect()
             connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._local.connection = connection

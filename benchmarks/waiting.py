@@ -109,11 +109,11 @@ async def measured(running: Running, members: list[Member], options: Any) -> dic
     port, url = running.http.port, running.database_url
     few = Crowd(port, members[:FEW])
     await few.gather()
-    await asyncio.sleep(1)
+    await asyncio.sleep(min(1.0, SETTLES))
     alone = await deliveries(port, few, FEW, options.per_second, seed=1)
     await few.leave()
     crowd = Crowd(port, members[FEW:])
-    await asyncio.sleep(1)
+    await asyncio.sleep(min(1.0, SETTLES))
     memory, asked, began = running.memory_mb(), transactions(url), time.perf_counter()
     await asyncio.sleep(BEFORE_SECONDS)
     before = (transactions(url) - asked) / (time.perf_counter() - began)
