@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from datetime import timedelta
 
 import pytest
 from starlette.requests import Request
@@ -10,7 +11,7 @@ from spotadapters.http.lanes import Lanes
 from spotadapters.http.refused import MAX_SOURCES, OTHERS, RefusedCredentials
 from spotadapters.memory import MemoryStorage
 from spotcore.control_plane import control_plane
-from tests.support.world import CountingIdentity, FakeClock
+from tests.support.world import START, CountingIdentity, FakeClock
 
 
 def noted(tries: Iterable[tuple[float, str, str, str]]) -> list[str]:
@@ -23,11 +24,11 @@ def noted(tries: Iterable[tuple[float, str, str, str]]) -> list[str]:
         lanes = Lanes(ordinary=2, pulse=1, urgent=1)
         guard = RefusedCredentials(plane.notices, lanes, CountingIdentity(), monotonic=lambda: now[0])
         for second, address, method, code in tries:
-            now[0] = second
+            now[0], clock.at = second, START + timedelta(seconds=second)
             scope = {"type": "http", "method": method, "headers": [], "client": (address, 1)}
             guard.note(code, Request(scope), "E16")
-        while guard.is_writing:
-            await asyncio.sleep(0.01)
+            while guard.is_writing:
+                await asyncio.sleep(0.001)
         lanes.close()
 
     asyncio.run(main())
