@@ -70,8 +70,10 @@ def test_arguments_are_put_into_the_event() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [Decimal("0.0312"), datetime(2026, 3, 2, tzinfo=UTC), Path("/x"), ValueError("x"), b"\xff", object()], ids=lambda one: type(one).__name__
-)  # fmt: skip
+    "value",
+    [Decimal("0.0312"), datetime(2026, 3, 2, tzinfo=UTC), Path("/x"), ValueError("x"), b"\xff", object()],
+    ids=lambda one: type(one).__name__,
+)
 def test_any_value_can_be_logged(value: Any) -> None:
     assert line(value=value)["value"] == str(value)
 
