@@ -204,7 +204,7 @@ def test_an_on_demand_price_is_of_its_type_and_region(stall: Stall) -> None:
     stall.listed("0.12", stall.now)
     with stall.world.transactions() as uow:
         for kind, region in ((stall.kind, "eu-west-1"), ("t0.never", REGION)):
-            assert uow.prices.last_unflagged_ondemand(stall.world.client_id, kind, region) is None
+            assert uow.prices.last_unflagged_ondemand(stall.world.client_id, kind, region, stall.now) is None
 
 
 # ---- alerts that a report may concern (E83)

@@ -213,7 +213,7 @@ BAD_PRICES = ["0", "-1", "1000.1", "NaN", "Infinity", "x", "", "1e9", "0.0000001
 
 def test_a_price_that_cannot_be_one_is_rejected_by_its_line_z33(lists: Lists) -> None:
     rows = [f"m5.large,r,{price}" for price in BAD_PRICES]
-    told = json.loads(lists.bring("\n".join(["type,region,price", *rows, "c5.large,r,1000"]).encode()).stdout)
+    told = json.loads(lists.bring("\n".join(["type,region,price", *rows, "c5.large,r,1000", ""]).encode()).stdout)
     assert (told["rows"], told["new_or_changed"]) == (len(rows) + 1, 1)
     assert told["rejected"] == [
         f"line {number}: {price!r} is no price above 0 and up to 1,000" for number, price in enumerate(BAD_PRICES, 2)
@@ -242,10 +242,11 @@ def test_columns_are_known_by_the_names_that_files_have(lists: Lists, head: str)
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "columns missing: type, region, price"),
+        (b"", "its last line does not end"),
+        (b"\n", "columns missing: type, region, price"),
         (b"type,price\nm5.large,1\n", "columns missing: region"),
-        (b"type,region,price\nm\xff.large,r,1\n", "is no CSV in UTF-8"),
-        ("type,region,price\nm5.large,r,1\n".encode("utf-16"), "is no CSV in UTF-8"),
+        (b"type,region,price\nm\xff.large,r,1\n", "not a table in UTF-8"),
+        ("type,region,price\nm5.large,r,1\n".encode("utf-16"), "its last line does not end"),
     ],
 )
 def test_a_file_that_is_no_list_is_refused_in_one_line_and_brings_nothing(

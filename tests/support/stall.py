@@ -86,7 +86,7 @@ class Stall:
 
     def last(self) -> Decimal | None:
         with self.world.transactions() as uow:
-            return uow.prices.last_unflagged_ondemand(self.world.client_id, self.kind, REGION)
+            return uow.prices.last_unflagged_ondemand(self.world.client_id, self.kind, REGION, self.world.clock.now())
 
 
 def a_stall(world: World) -> Stall:

@@ -624,7 +624,9 @@ class MemoryPrices:
             and row.status is not InstanceStatus.LAUNCHING
         ]  # fmt: skip
 
-    def last_unflagged_ondemand(self, client_id: ClientId, instance_type: str, region: str) -> Decimal | None:
+    def last_unflagged_ondemand(
+        self, client_id: ClientId, instance_type: str, region: str, now: datetime
+    ) -> Decimal | None:
         row = self._tables.ondemand.get((instance_type, region, False))
         return row.price if row else None
 

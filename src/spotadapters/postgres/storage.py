@@ -515,8 +515,10 @@ class PostgresPrices:
             ).fetchone()
         return int(row[0]) if row else 0
 
-    def last_unflagged_ondemand(self, client_id: ClientId, instance_type: str, region: str) -> Decimal | None:
-        values = {"instance_type": instance_type, "region": region}
+    def last_unflagged_ondemand(
+        self, client_id: ClientId, instance_type: str, region: str, now: datetime
+    ) -> Decimal | None:
+        values = {"instance_type": instance_type, "region": region, "now": now}
         row = self._connection.execute(query("last_unflagged_ondemand"), values).fetchone()
         return row[0] if row else None
 

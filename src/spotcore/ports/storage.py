@@ -225,9 +225,11 @@ class PriceStore(Protocol):
         measured bucket is never touched (GF-5)."""
         ...
 
-    def last_unflagged_ondemand(self, client_id: ClientId, instance_type: str, region: str) -> Decimal | None:
-        """What a suspicious on-demand price is held against (DQ-8): an imported list's in force (Z33), else the last
-        unflagged observation; None without either."""
+    def last_unflagged_ondemand(
+        self, client_id: ClientId, instance_type: str, region: str, now: datetime
+    ) -> Decimal | None:
+        """What a suspicious on-demand price is held against (DQ-8): an imported list's in force at ``now`` (Z33), else
+        the last unflagged observation; None without either."""
         ...
 
 

@@ -126,7 +126,7 @@ class Prices:
             cloud_id=sheet.cloud_id,
             spot=sheet.spot,
             ondemand=sheet.ondemand,
-            last_unflagged=_last_unflagged(uow, aggregate, sheet.ondemand),
+            last_unflagged=_last_unflagged(uow, aggregate, sheet.ondemand, now),
         )
         if report.observations or report.ondemand:
             self._alert(uow, report, uow.prices.record(report), now)
@@ -182,9 +182,9 @@ def _learn(change: Change, sheet: PriceSheet) -> None:
         change.put(machine.with_mode(sheet.mode))
 
 
-def _last_unflagged(uow: UnitOfWork, aggregate: Aggregate, items: Sequence[PriceItem]) -> Decimal | None:
+def _last_unflagged(uow: UnitOfWork, aggregate: Aggregate, items: Sequence[PriceItem], now: datetime) -> Decimal | None:
     primary = aggregate.primary
     region = aggregate.agent.region
     if not items or primary is None or primary.instance_type is None or region is None:
         return None
-    return uow.prices.last_unflagged_ondemand(aggregate.client.client_id, primary.instance_type, region)
+    return uow.prices.last_unflagged_ondemand(aggregate.client.client_id, primary.instance_type, region, now)

@@ -90,7 +90,7 @@ def world() -> World:
 
 def test_a_poll_behind_an_executing_command_says_until_when_it_stays_idle(world: World) -> None:
     agent_id = world.register().agent_id
-    world.switch(agent_id)
+    world.switch(agent_id, None)
     (command,) = world.fetch(agent_id)
     world.clock.advance(15)
     handed = world.plane.commands.fetch(world.agent_caller, agent_id, Dialect.CLASSIC)
@@ -100,7 +100,7 @@ def test_a_poll_behind_an_executing_command_says_until_when_it_stays_idle(world:
 
 def test_what_a_hand_out_or_a_change_leaves_behind_is_no_idleness_to_rely_on(world: World) -> None:
     agent_id = world.register().agent_id
-    world.switch(agent_id)
+    world.switch(agent_id, None)
     handed = world.plane.commands.fetch(world.agent_caller, agent_id, Dialect.CLASSIC)
     assert (len(handed.commands), handed.idle_at, handed.idle_until) == (1, None, None)
     world.clock.advance(2_000)  # the lease lapses in this very poll
@@ -119,7 +119,7 @@ def test_z25_a_poll_of_an_agent_that_winds_down_is_never_called_idle(world: Worl
 
 def test_z26_a_poll_of_a_suspended_client_behind_a_command_is_never_called_idle(world: World) -> None:
     agent_id = world.register().agent_id
-    world.switch(agent_id)
+    world.switch(agent_id, None)
     world.fetch(agent_id)
     world.plane.clients.suspend(world.client_id)
     handed = world.plane.commands.fetch(world.agent_caller, agent_id, Dialect.CLASSIC)

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -146,6 +147,8 @@ def a_postmaster(data: Path, *, port: str = "54321", name: str = "postgres") -> 
     (data / "postgres" / "password").write_text("secret\n")
     words = [f"/usr/lib/{name}", "-c", "import time; time.sleep(60)", str(cluster)]
     with subprocess.Popen(words, executable=sys.executable) as running:
+        while not Path(f"/proc/{running.pid}/cmdline").read_bytes():
+            time.sleep(0.001)  # it has begun, and its words are not there yet
         (cluster / "postmaster.pid").write_text(f"{running.pid}\n{cluster}\n1700000000\n{port}\n\n127.0.0.1\n")
         try:
             yield running.pid

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from spotcore.builds import Build
-from spotcore.events import EventKind
+from spotcore.events import TOLD_BY, EventKind
 from tests.support.server import Reply, Tenant
 from tests.support.wire_agents import ONDEMAND, TYPE, spot_pools
 from tests.unit.endpoints.desk import BUILDS, Desk, mirrored, problems, refusal
@@ -37,8 +37,9 @@ def standby(desk: Desk, host: Any) -> str:
 
 
 def ends(desk: Desk) -> list[Any]:
-    """What the audit log says of machines that are gone."""
-    return desk.events(EventKind.INSTANCE_TERMINATED) + desk.events(EventKind.INSTANCE_TERMINATION_CONFIRMED)
+    """What people hear of machines that are gone."""
+    rows = desk.events(EventKind.INSTANCE_TERMINATED) + desk.events(EventKind.INSTANCE_TERMINATION_CONFIRMED)
+    return [row for row in rows if TOLD_BY not in row.facts]
 
 
 def ending(desk: Desk, host: Any) -> str:

@@ -49,7 +49,7 @@ select market_of(%(client_id)s, %(instance_type)s, %(region)s, %(fresh_since)s, 
        listed_ondemand(%(instance_type)s, %(region)s, %(now)s);
 
 -- name: last_unflagged_ondemand
-select coalesce(listed_ondemand(%(instance_type)s, %(region)s, now()), (
+select coalesce(listed_ondemand(%(instance_type)s, %(region)s, %(now)s), (
     select price from ondemand_prices
     where instance_type = %(instance_type)s and region = %(region)s and not flagged
     order by observed_at desc limit 1));
