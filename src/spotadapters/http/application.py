@@ -135,7 +135,7 @@ class Application:
             return self._response(self._refusal(refusal, request_id, endpoint), request_id)
         except ClientDisconnect:
             return Response(status_code=400)
-        wait = _wait_seconds(endpoint, request)
+        wait, arrived = _wait_seconds(endpoint, request), asyncio.get_running_loop().time()
         if wait == 0 and endpoint.number in SHORT:
             await self.parts.lanes.calm()
             short = await SHORT[endpoint.number](self, endpoint, request, body)
@@ -149,7 +149,7 @@ class Application:
         if wait > 0:
             sent = await self._waited(endpoint, request, body, request_id, wait)
         else:
-            sent = await self._in_lane(endpoint, request, body, request_id)
+            sent = await self._in_lane(endpoint, request, body, request_id, since=arrived)
         return self._response(sent, request_id)
 
     async def _reported(self, endpoint: Endpoint, request: Request, body: bytes) -> Short:
@@ -239,8 +239,13 @@ class Application:
         token_hash = self.parts.identity.hash_token(bearer(header, None))
         short.learn(request, call.raw_body, token_hash, answer.repeat, shown, answer.headers)
 
-    async def _in_lane(self, endpoint: Endpoint, request: Request, body: bytes, request_id: str) -> Sent:
-        sent = await self.parts.lanes.run(lambda: self.answered(endpoint, request, body, request_id), endpoint.lane)
+    async def _in_lane(
+        self, endpoint: Endpoint, request: Request, body: bytes, request_id: str, *, since: float | None = None
+    ) -> Sent:
+        def work() -> Sent:
+            return self.answered(endpoint, request, body, request_id)
+
+        sent = await self.parts.lanes.run(work, endpoint.lane, since=since)
         self._unwelcome.note(sent.refused, request, endpoint.number)
         return sent
 

@@ -42,13 +42,16 @@ class Lanes:
         self._calm_for_threads = threading.Event()
         self._calm_for_threads.set()
 
-    async def run(self, work: Callable[[], T], lane: Lane) -> T:
-        """Run ``work`` in its lane and give its result."""
+    async def run(self, work: Callable[[], T], lane: Lane, *, since: float | None = None) -> T:
+        """Run ``work`` in its lane and give its result. ``since`` (the loop's time) is when its call arrived, if it has
+        let emergencies finish before: it does so once, not twice."""
         loop = asyncio.get_running_loop()
         if lane is Lane.URGENT:
             with self.emergency():
                 return await loop.run_in_executor(self._threads[lane], work)
-        until = loop.time() + YIELD_SECONDS  # counted from arrival: in a long storm the queue would only grow (T03)
+        until = (
+            since if since is not None else loop.time()
+        ) + YIELD_SECONDS  # counted from arrival: in a long storm the queue would only grow (T03)
         async with self._places[lane]:  # whoever waits, waits here, where an emergency can still overtake
             await self.calm(until - loop.time())
             return await loop.run_in_executor(self._threads[lane], work)

@@ -165,6 +165,19 @@ def test_the_short_way_waits_no_longer_than_it_is_told(lanes: Lanes) -> None:
     assert 0.04 < asyncio.run(main()) < GIVE_UP
 
 
+def test_t03_a_call_that_has_waited_for_emergencies_does_not_wait_for_them_again(lanes: Lanes) -> None:
+    async def main() -> str:
+        with lanes.emergency():  # it does not end while the others run
+            arrived = asyncio.get_running_loop().time() - module.YIELD_SECONDS
+            waits = asyncio.ensure_future(lanes.run(lambda: "waits", Lane.PULSE))
+            passed = await lanes.run(lambda: "passes", Lane.ORDINARY, since=arrived)
+            assert not waits.done()
+            waits.cancel()
+        return passed
+
+    assert asyncio.run(main()) == "passes"
+
+
 def test_the_limit_is_half_a_second() -> None:
     assert module.YIELD_SECONDS == 0.5
 
