@@ -5,8 +5,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
-# one more than there are cores: many tests wait for a server they have killed, or for time
-WORKERS ?= $(shell expr $$(nproc) + 1)
 
 .PHONY: setup demo test check bench bench-failover bench-waiting bench-capacity bench-hotpaths bench-prices bench-ledger \
 	soak docs clean
@@ -34,7 +32,7 @@ test: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses 4 --dist loadfile tests $(ARGS)
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile tests $(ARGS)
 
 bench: setup
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -144,6 +144,8 @@ class Hub:
 
     def _ask(self) -> None:
         """For whom does what they found no longer hold?"""
+        if self.is_closing:
+            return
         if self._is_asking:
             self._asks_again = True  # what runs may have read before the reason to ask
             return
