@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -130,10 +130,15 @@ def test_z19_an_ended_replica_is_listed_when_time_alone_allows_it(site: Site) ->
     assert [one["instance_id"] for one in agent.to_end()] == [machine]
 
 
+def refused_in_the_end(call: Callable[[], int]) -> bool:
+    """600 a minute are let through, and a few more when the minute changes meanwhile."""
+    statuses = (call() for _ in range(1_300))
+    return next(status for status in statuses if status != 200) == 429
+
+
 def test_s24_reading_settings_in_a_flood_is_refused_as_ever(site: Site) -> None:
     agent = known(site, V4c)
-    statuses = {agent.tenant.get(agent.at("/config")).status for _ in range(700)}
-    assert statuses == {200, 429}
+    assert refused_in_the_end(lambda: agent.tenant.get(agent.at("/config")).status)
 
 
 def test_a_change_is_in_the_very_next_answer_cv4(site: Site) -> None:
@@ -305,8 +310,7 @@ def test_t03_nonsense_after_good_reports_is_judged_as_ever(site: Site, raw: byte
 
 def test_s24_a_flood_of_reports_is_still_refused(site: Site) -> None:
     agent = known(site, V4c)
-    statuses = [agent.prices().status for _ in range(605)]
-    assert statuses[-1] == 429
+    assert refused_in_the_end(lambda: agent.prices().status)
     assert statuses[0] == 200
 
 
