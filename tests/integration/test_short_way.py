@@ -311,7 +311,6 @@ def test_t03_nonsense_after_good_reports_is_judged_as_ever(site: Site, raw: byte
 def test_s24_a_flood_of_reports_is_still_refused(site: Site) -> None:
     agent = known(site, V4c)
     assert refused_in_the_end(lambda: agent.prices().status)
-    assert statuses[0] == 200
 
 
 @pytest.mark.parametrize(
