@@ -209,13 +209,16 @@ class Application:
     async def _read(self, endpoint: Endpoint, request: Request, _: bytes) -> Short:
         """An agent's settings or lists by the short way; None when they have to go the ordinary one."""
         short = self.parts.short_way
-        if short is None or self._outage.is_on or not short.knows(request):
+        if short is None or self._outage.is_on:
             return None
+        found = await short.read(request, self._is_touched)
+        if found is None:
+            return None  # and the ordinary way counts it
         try:
             self._admit_agent(endpoint, request)
         except SpotError:
             return None  # the ordinary way says what is wrong
-        return await short.read(request, self._is_touched)
+        return found
 
     async def _short(self, endpoint: Endpoint, request: Request, body: bytes) -> Short:
         """A heartbeat or poll by the short way; None when it has to go the ordinary one."""

@@ -188,10 +188,6 @@ class ShortWay:
                 self._known.pop(next(iter(self._known)))  # the oldest
             self._known[_key(request)] = known
 
-    def knows(self, request: Request) -> bool:
-        """Whether a call like this one was answered before."""
-        return _key(request) in self._known
-
     def _forget(self, key: Key) -> None:
         with self._lock:
             self._known.pop(key, None)
