@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, Phase, settings
 
 from spotadapters.embedded import EmbeddedStack
 from spotadapters.postgres.migrate import migrate
-from tests.support.server import Site, a_site
+from tests.support.databases import Spoilt, WarmDatabase
+from tests.support.server import Site, a_site, site_on
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("ci", deadline=None, derandomize=True, max_examples=50, suppress_health_check=SLOW)
@@ -69,7 +70,7 @@ def template_url(servers: EmbeddedStack) -> str:
 @pytest.fixture(scope="module")
 def module_site(servers: EmbeddedStack, template_url: str) -> Iterator[Site]:  # noqa: ARG001
     """See ``shared_site``."""
-    with _fresh(servers, "test", template="template_spotcore") as url, a_site(url) as opened:
+    with _fresh(servers, "test", template="template_spotcore") as url, site_on(url) as opened:
         yield opened
 
 
@@ -80,11 +81,35 @@ def shared_site(module_site: Site) -> Site:
     return module_site
 
 
+@pytest.fixture(scope="session")
+def warm_databases(servers: EmbeddedStack, template_url: str) -> Iterator[list[WarmDatabase]]:  # noqa: ARG001
+    """The one that the next test gets; none before the first test and after one that spoilt it."""
+    kept: list[WarmDatabase] = []
+    yield kept
+    for one in kept:
+        one.close()
+
+
 @pytest.fixture
-def database_url(servers: EmbeddedStack, template_url: str) -> Iterator[str]:  # noqa: ARG001
-    """A fresh migrated database."""
-    with _fresh(servers, "test", template="template_spotcore") as url:
-        yield url
+def warm_database(servers: EmbeddedStack, warm_databases: list[WarmDatabase]) -> Iterator[WarmDatabase]:
+    """A migrated database as good as new, with open connections."""
+    if not warm_databases:
+        name = f"warm_{next(_numbers)}"
+        warm_databases.append(WarmDatabase.opened(_create(servers, name, "template_spotcore")))
+    one = warm_databases[0]
+    yield one
+    try:
+        one.renew()
+    except Spoilt:
+        warm_databases.remove(one)
+        one.close()
+        _drop(servers, one.url)
+
+
+@pytest.fixture
+def database_url(warm_database: WarmDatabase) -> str:
+    """A migrated database as good as new."""
+    return warm_database.url
 
 
 @pytest.fixture(scope="module")
@@ -104,10 +129,14 @@ def empty_database_url(servers: EmbeddedStack) -> Iterator[str]:
 @contextmanager
 def _fresh(servers: EmbeddedStack, kind: str, template: str) -> Iterator[str]:
     """A database of its own, gone afterwards: thousands of them left behind cost minutes to write and to remove."""
-    name = f"{kind}_{next(_numbers)}"
-    yield _create(servers, name, template)
+    url = _create(servers, f"{kind}_{next(_numbers)}", template)
+    yield url
+    _drop(servers, url)
+
+
+def _drop(servers: EmbeddedStack, url: str) -> None:
     with psycopg.connect(servers.database_url, autocommit=True) as connection:
-        connection.execute(f"drop database if exists {name} with (force)")
+        connection.execute(f"drop database if exists {url.rpartition('/')[2]} with (force)")
 
 
 def _create(servers: EmbeddedStack, name: str, template: str = "template1") -> str:
@@ -124,9 +153,9 @@ def redis_url(servers: EmbeddedStack) -> str:
 
 
 @pytest.fixture
-def site(database_url: str) -> Iterator[Site]:
-    """The whole application on a fresh database."""
-    with a_site(database_url) as opened:
+def site(warm_database: WarmDatabase) -> Iterator[Site]:
+    """The whole application on a database as good as new."""
+    with a_site(warm_database.connections) as opened:
         yield opened
 
 

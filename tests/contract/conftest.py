@@ -7,6 +7,7 @@ import pytest
 
 from spotadapters.postgres.pool import Connections
 from spotadapters.postgres.storage import PostgresStorage
+from tests.support.databases import WarmDatabase
 from tests.support.world import FakeClock, World, a_world
 
 _numbers = count(1)
@@ -18,8 +19,8 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         yield a_world()
         return
     clock = FakeClock()
-    with Connections(request.getfixturevalue("database_url"), size=4, reserve=2) as connections:
-        yield a_world(PostgresStorage(connections, clock).transactions, clock)
+    warm: WarmDatabase = request.getfixturevalue("warm_database")
+    yield a_world(PostgresStorage(warm.connections, clock).transactions, clock)
 
 
 @pytest.fixture(scope="module")

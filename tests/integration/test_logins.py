@@ -14,7 +14,7 @@ from spotadapters.postgres.jobs import JobBook
 from spotadapters.postgres.migrate import MigrationError, migrate, require_schema
 from spotapp.cli import main
 from spotapp.jobs import Collaborators, job_table
-from tests.support.server import a_site
+from tests.support.server import site_on
 from tests.support.wire_agents import V4c
 
 
@@ -44,7 +44,7 @@ def logins(empty_database_url: str) -> Logins:
 def test_a_login_that_owns_nothing_serves_and_runs_every_job(logins: Logins, tmp_path: Path) -> None:
     migrate(logins.owner_url)
     require_schema(logins.server_url)
-    with a_site(logins.server_url) as site:
+    with site_on(logins.server_url) as site:
         agent = V4c(site.client("Acme"), "i-0aaaaaaaaaaaaaaa1", logical="web")
         agent.register()
         for answer in [agent.heartbeat(), agent.heartbeat(), agent.prices(), agent.prices(), agent.prices()]:

@@ -17,6 +17,7 @@ from spotadapters.files.blobs import FileBlobs
 from spotadapters.modelcheck import ProcessValidator
 from spotcore.models import MAX_BATCH, MAX_FILE
 from spotcore.service.models import Library
+from tests.support.databases import WarmDatabase
 from tests.support.models import SHAPES, a_model, an_engine, manifest, safetensors
 from tests.support.server import ADMIN_TOKEN, Reply, Site, a_site
 from tests.unit.http.asgi import Exchange
@@ -35,10 +36,10 @@ def shelf(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def lab(database_url: str, shelf: Path) -> Iterator[Site]:
+def lab(warm_database: WarmDatabase, shelf: Path) -> Iterator[Site]:
     """A site whose operator allows uploads."""
     library = Library(blobs=FileBlobs(shelf), validator=ProcessValidator(), uploads=True)
-    with a_site(database_url, library) as opened:
+    with a_site(warm_database.connections, library) as opened:
         yield opened
 
 

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from spotapp.cli import main
-from tests.support.server import Site, Tenant, a_site
+from tests.support.server import Site, Tenant, site_on
 from tests.support.wire_agents import ONDEMAND, POOLS, V4c
 
 D = Decimal
@@ -178,7 +178,7 @@ def a_copy(url: str) -> Iterator[str]:
 def test_a_ledger_restored_from_yesterday_goes_on_and_makes_nothing_up(tenant: Tenant, database_url: str) -> None:
     site, hours = tenant.site, 10
     agent = lived(tenant, hours)
-    with a_copy(database_url) as url, a_site(url, is_new=False) as restored:
+    with a_copy(database_url) as url, site_on(url, is_new=False) as restored:
         restored.clock.advance(3_600 * (hours + 24))  # a day is lost, with all that agents said in it
         again = Tenant(restored, tenant.client_id, tenant.token)
         host = V4c(again, agent.machine, logical="web")

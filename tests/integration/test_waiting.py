@@ -15,7 +15,7 @@ from spotadapters.postgres import listen
 from spotadapters.postgres.listen import COMMANDS, Listener
 from spotadapters.postgres.pulses import Pulses
 from spotcore.ids import ClientId
-from tests.support.server import Site, a_site
+from tests.support.server import Site, site_on
 from tests.support.wire_agents import V4c
 from tests.unit.http.asgi import GIVE_UP, Exchange
 
@@ -80,7 +80,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("rarely")
 def test_a_command_queued_at_one_process_reaches_who_waits_at_another_at_once_z18(shared_site: Site) -> None:
     agent = an_agent(shared_site)
-    with a_site(shared_site.connections.database_url, is_new=False) as other, listening(other):
+    with site_on(shared_site.connections.database_url, is_new=False) as other, listening(other):
 
         async def main() -> tuple[int, Any, float]:
             poll = polls(other, agent)

@@ -141,45 +141,54 @@ def _admit_admin(storage: PostgresStorage, identity: SecureIdentity, clock: Fake
 
 
 @contextmanager
-def a_site(database_url: str, library: Library | None = None, *, is_new: bool = True) -> Iterator[Site]:
+def site_on(database_url: str, library: Library | None = None, *, is_new: bool = True) -> Iterator[Site]:
     """A site on a migrated database; its connections are closed at the end."""
+    with (
+        Connections(database_url, size=7, reserve=4) as connections,
+        a_site(connections, library, is_new=is_new) as opened,
+    ):
+        yield opened
+
+
+@contextmanager
+def a_site(connections: Connections, library: Library | None = None, *, is_new: bool = True) -> Iterator[Site]:
+    """A site on connections to a migrated database."""
     clock = FakeClock(START)
     identity = SecureIdentity(new_seal_key())
-    with Connections(database_url, size=7, reserve=4) as connections:
-        live = LiveHub()
-        relay = LiveRelay(LiveFeed(connections, clock), live, clock)
-        storage = PostgresStorage(connections, clock, relay.wake)
-        plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity, library=library)
-        if is_new:
-            _admit_admin(storage, identity, clock)
-        pulses = Pulses(connections)
-        short_way = ShortWay(pulses, clock)
-        storm = Storm(plane.emergencies, storage, clock, groups=2)
-        counted = MemoryStorage()
-        lanes = Lanes(ordinary=4, pulse=2, urgent=4)
-        hub = Hub(lambda signs: pulses.changed(signs, clock.now()))
-        parts = Parts(
-            plane=plane,
-            transactions=storage.transactions,
-            credentials=storage,
-            reads=PostgresReads(connections, clock),
-            clock=clock,
-            identity=identity,
-            lanes=lanes,
-            hub=hub,
-            live=live,
-            server=Server(version="test"),
-            short_way=short_way,
-            storm=storm,
-            limits=Limits(counted),
-        )
-        app = create_app(parts)
-        with TestClient(app, raise_server_exceptions=False) as http:
-            yield Site(
-                http=http, plane=plane, storage=storage, connections=connections, clock=clock, identity=identity,
-                app=app, hub=hub, live=live, relay=relay, counted=counted,
-            )  # fmt: skip
-        relay.stop()
-        short_way.close()
-        storm.close()
-        lanes.close()
+    live = LiveHub()
+    relay = LiveRelay(LiveFeed(connections, clock), live, clock)
+    storage = PostgresStorage(connections, clock, relay.wake)
+    plane = control_plane(transactions=storage.transactions, clock=clock, identity=identity, library=library)
+    if is_new:
+        _admit_admin(storage, identity, clock)
+    pulses = Pulses(connections)
+    short_way = ShortWay(pulses, clock)
+    storm = Storm(plane.emergencies, storage, clock, groups=2)
+    counted = MemoryStorage()
+    lanes = Lanes(ordinary=4, pulse=2, urgent=4)
+    hub = Hub(lambda signs: pulses.changed(signs, clock.now()))
+    parts = Parts(
+        plane=plane,
+        transactions=storage.transactions,
+        credentials=storage,
+        reads=PostgresReads(connections, clock),
+        clock=clock,
+        identity=identity,
+        lanes=lanes,
+        hub=hub,
+        live=live,
+        server=Server(version="test"),
+        short_way=short_way,
+        storm=storm,
+        limits=Limits(counted),
+    )
+    app = create_app(parts)
+    with TestClient(app, raise_server_exceptions=False) as http:
+        yield Site(
+            http=http, plane=plane, storage=storage, connections=connections, clock=clock, identity=identity,
+            app=app, hub=hub, live=live, relay=relay, counted=counted,
+        )  # fmt: skip
+    relay.stop()
+    short_way.close()
+    storm.close()
+    lanes.close()

@@ -1,0 +1,95 @@
+"""A database that is as good as new for each test: emptied rather than copied, its connections and their plans kept."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import psycopg
+from attrs import define, field
+from psycopg import sql
+
+from spotadapters.postgres.pool import Connections
+
+SIZE: Final = 7
+RESERVE: Final = 4
+
+TABLES: Final = """
+select c.oid::regclass::text from pg_class c
+where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace order by 1"""
+
+SCHEMA: Final = """
+with parts (xmin) as (
+    select xmin from pg_class where oid >= 16384 and relkind <> 't'
+    union all select xmin from pg_attribute where attrelid >= 16384
+    union all select xmin from pg_proc where oid >= 16384
+    union all select xmin from pg_constraint where oid >= 16384
+    union all select xmin from pg_trigger where oid >= 16384
+    union all select xmin from pg_policy
+    union all select xmin from pg_namespace
+    union all select xmin from pg_database where datname = current_database()
+)
+select count(*), sum(xmin::text::bigint) from parts"""
+"""Changes whenever a part of the schema is added, altered or removed: each names the transaction that wrote it."""
+
+EMPTY: Final = """
+do $$
+declare
+    one regclass;
+begin
+    set local session_replication_role = replica;  -- final lines and links between rows must not keep them
+    for one in select c.oid from pg_class c where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace loop
+        execute format('delete from only %s', one);
+    end loop;
+    perform setval(s.oid::regclass, 1, false) from pg_class s
+    where s.relkind = 'S' and s.relnamespace = 'public'::regnamespace;
+end $$"""
+
+
+SEED: Final = sql.SQL("insert into {0} overriding system value select * from jsonb_populate_recordset(null::{0}, %s)")
+
+
+class Spoilt(Exception):
+    """The database cannot be made as good as new."""
+
+
+@define
+class WarmDatabase:
+    """A migrated database, and connections to it. The superuser's own stays open: to open one costs more than to use
+    it."""
+
+    url: str
+    connections: Connections
+    _root: psycopg.Connection[Any]
+    _schema: Any = field(init=False)
+    _seeds: Mapping[str, Sequence[Any]] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._schema = self._root.execute(SCHEMA).fetchone()
+        tables = [table for (table,) in self._root.execute(TABLES)]
+        self._seeds = {table: rows for table in tables if (rows := self._rows(table))}
+
+    @classmethod
+    def opened(cls, url: str) -> "WarmDatabase":
+        """Call ``close`` in the end."""
+        root = psycopg.connect(url, autocommit=True, options="-c lock_timeout=500")
+        return cls(url, Connections(url, size=SIZE, reserve=RESERVE).__enter__(), root)
+
+    def close(self) -> None:
+        self._root.close()
+        self.connections.__exit__(None, None, None)
+
+    def renew(self) -> None:
+        """Empty it. Raises ``Spoilt`` when a test has changed more than rows, or has left something at work."""
+        try:
+            if self._root.execute(SCHEMA).fetchone() != self._schema:
+                raise Spoilt("a test has changed the schema")
+            with self._root.transaction():
+                self._root.execute(EMPTY)
+                for table, rows in self._seeds.items():
+                    self._root.execute(SEED.format(sql.Identifier(table)), (json.dumps(rows),))
+        except psycopg.Error as error:
+            raise Spoilt(str(error)) from error
+
+    def _rows(self, table: str) -> list[Any]:
+        text = sql.SQL("select to_jsonb(t) from only {} t").format(sql.Identifier(table))
+        return [row for (row,) in self._root.execute(text)]
