@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
+unexport PYTHONDONTWRITEBYTECODE  # each of the many processes that a test starts would compile everything again
+
 .PHONY: setup demo test check bench bench-failover bench-waiting bench-capacity bench-hotpaths bench-prices bench-ledger \
 	soak docs clean
 
@@ -15,6 +17,7 @@ $(STAMP): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@$(BIN)/python -m compileall -q src
 	@touch $(STAMP)
 
 demo: setup
@@ -32,7 +35,7 @@ test: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile tests $(ARGS)
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder tests $(ARGS)
 
 bench: setup
 	$(BIN)/python -m benchmarks $(ARGS)

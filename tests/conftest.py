@@ -32,6 +32,18 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 _numbers = count(1)
 
+FIRST = ("tests/faults/", "tests/e2e/", "tests/integration/test_benchmarks", "tests/property/", "tests/integration/")
+"""What takes long begins first, so that no worker is left alone with it in the end; the rest follows as it stands."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors: tests of faults and whole servers wait most of the time."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: next((at for at, name in enumerate(FIRST) if item.nodeid.startswith(name)), len(FIRST)))
+
 
 MEMORY = Path("/dev/shm")
 ROOM = 2 << 30  # bytes; a session's databases take a tenth of it

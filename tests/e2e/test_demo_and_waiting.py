@@ -73,20 +73,22 @@ def test_a_waiting_agent_gets_its_command_at_once_and_a_stream_too_z18(folder: P
     assert got[0][0] - queued < 2
     assert [one["command_type"] for one in got[0][1]] == ["switch"]
     empty = time.monotonic()
-    answer = httpx2.get(f"{up.url}/api/agents/{agents['i-0b']}/pending-commands?wait=1", headers=headers, timeout=10)
+    answer = httpx2.get(
+        f"{up.url}/api/agents/{agents['i-0b']}/pending-commands?wait=1", headers=headers, timeout=10, verify=False
+    )
     assert answer.json()["commands"] == []
     assert 0.9 < time.monotonic() - empty < 4
     threading.Timer(
         0.5, lambda: up.post("/api/client/instances/i-0b/force-switch", {"target": "ondemand"}, token)
     ).start()
     stream = f"{up.url}/api/agents/{agents['i-0b']}/commands/stream?dialect=classic"
-    with httpx2.stream("GET", stream, headers=headers, timeout=20) as frames:
+    with httpx2.stream("GET", stream, headers=headers, timeout=20, verify=False) as frames:
         assert frames.headers["content-type"].startswith("text/event-stream")
         lines = frames.iter_lines()
         event = next(line for line in lines if line.startswith("event:"))
         data = next(line for line in lines if line.startswith("data:"))
     assert event == "event: COMMAND"
     assert json.loads(data[5:])["target_mode"] == "ondemand"
-    refused = httpx2.get(stream, headers={"Authorization": "Bearer wrong"}, timeout=10)
+    refused = httpx2.get(stream, headers={"Authorization": "Bearer wrong"}, timeout=10, verify=False)
     assert refused.status_code == 401
     assert up.stop() == 0

@@ -4,15 +4,16 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import psycopg
 import pytest
 import redis
 
 from spotadapters.history.dataset import LOCK
+from tests.support.load import call
 from tests.support.processes import Installation, Process, an_installation, until
 from tests.support.up import TOKEN
 
@@ -26,11 +27,8 @@ def shared(folder: Path) -> Iterator[Installation]:
 
 
 def ask(web: Process, method: str, path: str, body: Any = None, token: str = TOKEN) -> tuple[int, Any]:
-    headers = {"Authorization": f"Bearer {token}"}
-    answer = httpx2.request(
-        method, f"http://127.0.0.1:{web.port}{path}", json=body, headers=headers, timeout=10, trust_env=False
-    )
-    return answer.status_code, answer.json()
+    answer = call(web.port, method, path, body, token)
+    return answer.status, answer.body
 
 
 def rows(shared: Installation, text: str) -> list[tuple[Any, ...]]:
@@ -79,7 +77,7 @@ def test_kill_9_of_a_web_process_in_a_storm_of_notices_sent_twice_i1(shared: Ins
                 status, answer = ask(
                     webs[(number + attempt) % 2], "POST", f"/api/agents/{agent_id}/termination-imminent", body, token
                 )
-            except httpx2.HTTPError:
+            except (OSError, HTTPException):
                 continue
             assert status == 200, answer
             successors.append(answer["new_instance_id"])

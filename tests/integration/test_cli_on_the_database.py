@@ -138,7 +138,12 @@ def test_events_are_followed_as_they_happen_e90(folder: Path) -> None:
             try:
                 assert following.stdout is not None
                 deadline = time.monotonic() + 30
-                while httpx2.get(f"{up.url}/api/events/stats", headers=ADMIN).json()["data"]["active_connections"] == 0:
+                while (
+                    httpx2.get(f"{up.url}/api/events/stats", headers=ADMIN, verify=False).json()["data"][
+                        "active_connections"
+                    ]
+                    == 0
+                ):
                     assert time.monotonic() < deadline, "nobody follows"
                     time.sleep(0.05)
                 up.post("/api/admin/clients/create", {"name": "Acme"})

@@ -35,7 +35,7 @@ class Up:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             try:
-                if httpx2.get(f"{self.url}/health", timeout=3).status_code == 200:
+                if httpx2.get(f"{self.url}/health", timeout=3, verify=False).status_code == 200:
                     return
             except httpx2.HTTPError:
                 time.sleep(0.05)
@@ -43,7 +43,9 @@ class Up:
         raise AssertionError(self.log.read_text())
 
     def post(self, path: str, body: object, token: str = TOKEN) -> httpx2.Response:
-        return httpx2.post(self.url + path, json=body, headers={"Authorization": f"Bearer {token}"}, timeout=10)
+        return httpx2.post(
+            self.url + path, json=body, headers={"Authorization": f"Bearer {token}"}, timeout=10, verify=False
+        )
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> int:
         self.process.send_signal(how)

@@ -5,8 +5,10 @@ import hashlib
 import hmac
 import json
 import secrets
+import ssl
 from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 
 import httpx2
@@ -98,13 +100,20 @@ def _webhook(address: str, secret: str, notice: Notice, now: datetime) -> Attemp
     }
     try:
         answer = httpx2.post(
-            address, content=body, headers=headers, timeout=TIMEOUT_SECONDS, follow_redirects=False, trust_env=False
-        )
+            address, content=body, headers=headers, timeout=TIMEOUT_SECONDS, follow_redirects=False, trust_env=False,
+            verify=_known_authorities(),
+        )  # fmt: skip
     except httpx2.HTTPError as failure:
         return Attempt(error=type(failure).__name__)
     if answer.is_success:
         return Attempt()
     return Attempt(error=f"answered {answer.status_code}", is_final=answer.status_code == GONE)
+
+
+@cache
+def _known_authorities() -> ssl.SSLContext:
+    """Whom to believe over TLS; to read them takes 40 ms, ten times as long as the message."""
+    return httpx2.create_ssl_context(trust_env=False)
 
 
 def _notify(address: str, notice: Notice) -> Attempt:
