@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
+import httpx2
 from attrs import define, field
 from limits.storage import MemoryStorage
 from starlette.applications import Starlette
-from starlette.testclient import TestClient
 
 from spotadapters.http.app import create_app
 from spotadapters.http.application import Parts
@@ -30,6 +30,7 @@ from spotcore.control_plane import ControlPlane, control_plane
 from spotcore.ids import AgentId, ClientId
 from spotcore.ports.storage import TokenRecord
 from spotcore.service.models import Library
+from tests.support.in_process import running
 from tests.support.world import START, FakeClock
 
 ADMIN_TOKEN = "admin-token-of-the-tests"
@@ -39,7 +40,7 @@ ADMIN_TOKEN = "admin-token-of-the-tests"
 class Site:
     """A running site: send requests, move the clock, look inside."""
 
-    http: TestClient
+    http: httpx2.Client
     plane: ControlPlane
     storage: PostgresStorage
     connections: Connections
@@ -183,7 +184,7 @@ def a_site(connections: Connections, library: Library | None = None, *, is_new: 
         limits=Limits(counted),
     )
     app = create_app(parts)
-    with TestClient(app, raise_server_exceptions=False) as http:
+    with running(app) as http:
         yield Site(
             http=http, plane=plane, storage=storage, connections=connections, clock=clock, identity=identity,
             app=app, hub=hub, live=live, relay=relay, counted=counted,

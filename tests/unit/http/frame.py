@@ -7,11 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import httpx2
 from attrs import define
 from httpx2 import Response
 from limits.storage import MemoryStorage as Counted
 from starlette.applications import Starlette
-from starlette.testclient import TestClient
 
 from spotadapters.http.app import create_app
 from spotadapters.http.application import Parts
@@ -27,6 +27,7 @@ from spotcore.control_plane import ControlPlane, control_plane
 from spotcore.errors import Unavailable
 from spotcore.ports.storage import Credential, TokenRecord
 from spotcore.service.models import Library
+from tests.support.in_process import running
 from tests.support.world import START, CountingIdentity, FakeClock
 
 ADMIN = "the-admin-token"
@@ -86,7 +87,7 @@ class Frame:
 
     app: Starlette
     parts: Parts
-    http: TestClient
+    http: httpx2.Client
     plane: ControlPlane
     storage: Breakable
     clock: FakeClock
@@ -136,7 +137,7 @@ def a_frame(dashboard: Path | None = None, library: Library | None = None, *, ga
         storm=storm,
     )  # fmt: skip
     app = create_app(parts)
-    with TestClient(app, raise_server_exceptions=False) as http:
+    with running(app) as http:
         yield Frame(
             app=app, parts=parts, http=http, plane=plane, storage=storage, clock=clock, hub=hub, lanes=lanes, live=live,
             counted=counted,

@@ -29,11 +29,16 @@ def line(message: str = "agent_offline", level: int = logging.WARNING, **facts: 
     return read
 
 
+LIBRARIES = ("uvicorn.access", "uvicorn.error", "psycopg.pool")
+
+
 @pytest.fixture
 def restored() -> Iterator[None]:
     """Logging as it was before."""
-    root, others = logging.getLogger(), [logging.getLogger(name) for name in ("uvicorn.access", "psycopg.pool")]
+    root, others = logging.getLogger(), [logging.getLogger(name) for name in LIBRARIES]
     before = root.handlers[:], root.level, [(one.disabled, one.level) for one in others]
+    for one in others:  # a server that ran here before had its say
+        one.setLevel(logging.NOTSET)
     yield
     root.handlers[:], level, states = before
     root.setLevel(level)
