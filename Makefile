@@ -33,8 +33,9 @@ check: setup
 test: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@# while types are checked the tests are read: pytest keeps what it makes of them, or every worker would read them
+	$(BIN)/mypy & types=$$!; $(BIN)/python -m pytest -qq --collect-only tests >/dev/null 2>&1; wait $$types
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder tests $(ARGS)
 
 bench: setup
