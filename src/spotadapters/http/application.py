@@ -21,6 +21,7 @@ from spotadapters.http.lanes import Lane, Lanes
 from spotadapters.http.limits import NEVER, Limits
 from spotadapters.http.live import LiveHub, Watcher
 from spotadapters.http.live_stream import Opened
+from spotadapters.http.moves import Moves
 from spotadapters.http.outage import Outage, Remembered
 from spotadapters.http.pulse import Repeat, ShortWay, sign_of
 from spotadapters.http.refused import RefusedCredentials
@@ -114,6 +115,7 @@ class Application:
         self._touched: dict[ClientId, float] = {}
         self._outage = Outage()
         self._remembered = Remembered()
+        self._moves = Moves()
         self.sessions = Sessions(parts.credentials, parts.identity, parts.clock)
         self._unwelcome = RefusedCredentials(parts.plane.notices, parts.lanes, parts.identity)
 
@@ -137,7 +139,8 @@ class Application:
             return Response(status_code=400)
         wait, arrived = _wait_seconds(endpoint, request), asyncio.get_running_loop().time()
         if wait == 0 and endpoint.number in SHORT:
-            await self.parts.lanes.calm()
+            if not self._concerns_a_move(request):
+                await self.parts.lanes.calm()
             short = await SHORT[endpoint.number](self, endpoint, request, body)
             if short is not None:
                 shown, headers = short
@@ -192,6 +195,7 @@ class Application:
         if answer is None:
             return None
         told = FORMS[endpoint.number].tell(noticed, answer)
+        self._moves.told(agent_id, told.data)
         shown = envelope.success(told, mirror=endpoint.mirror, shape="envelope")
         return Sent(body=shown, status=told.status, headers=told.headers)
 
@@ -248,9 +252,16 @@ class Application:
         def work() -> Sent:
             return self.answered(endpoint, request, body, request_id)
 
-        sent = await self.parts.lanes.run(work, endpoint.lane, since=since)
+        is_urgent = endpoint.lane is Lane.URGENT
+        lane = Lane.MOVED if not is_urgent and self._concerns_a_move(request) else endpoint.lane
+        sent = await self.parts.lanes.run(work, lane, since=since)
         self._unwelcome.note(sent.refused, request, endpoint.number)
+        if endpoint.number in FORMS and sent.answer is not None:
+            self._moves.told(request.path_params["agent_id"], sent.answer.data)
         return sent
+
+    def _concerns_a_move(self, request: Request) -> bool:
+        return self._moves.concern(request.path_params.get("agent_id"))
 
     def _refused(self, refusal: SpotError, request: Request, endpoint: Endpoint, request_id: str) -> Response:
         sent = self._refusal(refusal, request_id, endpoint)

@@ -27,13 +27,14 @@ class Lane(StrEnum):
     ORDINARY = "ordinary"
     PULSE = "pulse"  # E17: never behind slow work (T03)
     URGENT = "urgent"  # E51…E53, E56, E58, E59: also connections of their own
+    MOVED = "moved"  # what an agent asks whose role has just moved (moves.py): part of the emergency
 
 
 class Lanes:
     """Bounded thread pools and the rule between them. ``run`` belongs to one event loop at a time."""
 
     def __init__(self, *, ordinary: int = 8, pulse: int = PULSE_THREADS, urgent: int = 8) -> None:
-        sizes = {Lane.ORDINARY: ordinary, Lane.PULSE: pulse, Lane.URGENT: urgent}
+        sizes = {Lane.ORDINARY: ordinary, Lane.PULSE: pulse, Lane.URGENT: urgent, Lane.MOVED: pulse}
         self._threads = {lane: ThreadPoolExecutor(size, thread_name_prefix=lane) for lane, size in sizes.items()}
         self._places = {lane: asyncio.Semaphore(size) for lane, size in sizes.items()}
         self._emergencies = 0
@@ -46,7 +47,7 @@ class Lanes:
         """Run ``work`` in its lane and give its result. ``since`` (the loop's time) is when its call arrived, if it has
         let emergencies finish before: it does so once, not twice."""
         loop = asyncio.get_running_loop()
-        if lane is Lane.URGENT:
+        if lane in (Lane.URGENT, Lane.MOVED):
             with self.emergency():
                 return await loop.run_in_executor(self._threads[lane], work)
         until = (
@@ -93,4 +94,5 @@ class Lanes:
         """Let running calls finish and end the threads; ordinary calls that wait for a thread are dropped."""
         self._threads[Lane.ORDINARY].shutdown(wait=True, cancel_futures=True)
         self._threads[Lane.PULSE].shutdown(wait=True)
+        self._threads[Lane.MOVED].shutdown(wait=True)
         self._threads[Lane.URGENT].shutdown(wait=True)

@@ -1,0 +1,40 @@
+"""Agents whose role has just moved: what they ask in the next seconds is part of the emergency.
+
+A failover is over when the new primary knows of it. In a storm its heartbeat would otherwise wait with everybody else's
+until the last notice is answered, and then share the interpreter with all that has been waiting.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+SECONDS: Final = 5.0  # an agent under notice asks this often (CV-4)
+MOST: Final = 10_000
+
+
+class Moves:
+    """What one process has moved lately. Belongs to one event loop."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._until: dict[str, float] = {}  # the earliest first
+
+    def told(self, agent_id: str, data: Any) -> None:
+        """What a notice about the agent was answered. One that came twice prolongs nothing."""
+        if getattr(data, "new_instance_id", None) is None or data.duplicate:
+            return
+        self._forget()
+        self._until.pop(agent_id, None)
+        self._until[agent_id] = self._monotonic() + SECONDS
+
+    def concern(self, agent_id: str | None) -> bool:
+        """Whether a call about the agent belongs to a failover."""
+        return bool(self._until) and self._until.get(agent_id or "", 0.0) > self._monotonic()
+
+    def _forget(self) -> None:
+        now = self._monotonic()
+        while self._until:
+            oldest = next(iter(self._until))
+            if len(self._until) < MOST and self._until[oldest] > now:
+                return
+            del self._until[oldest]
