@@ -195,7 +195,7 @@ class Application:
         if answer is None:
             return None
         told = FORMS[endpoint.number].tell(noticed, answer)
-        self._moves.told(agent_id, told.data)
+        self._moves.noticed(agent_id, told.data)
         shown = envelope.success(told, mirror=endpoint.mirror, shape="envelope")
         return Sent(body=shown, status=told.status, headers=told.headers)
 
@@ -252,12 +252,14 @@ class Application:
         def work() -> Sent:
             return self.answered(endpoint, request, body, request_id)
 
-        is_urgent = endpoint.lane is Lane.URGENT
-        lane = Lane.MOVED if not is_urgent and self._concerns_a_move(request) else endpoint.lane
-        sent = await self.parts.lanes.run(work, lane, since=since)
-        self._unwelcome.note(sent.refused, request, endpoint.number)
+        if endpoint.lane is not Lane.URGENT and self._concerns_a_move(request):
+            sent = await self.parts.lanes.run(work, Lane.MOVED)
+            self._moves.answered(request.path_params["agent_id"], sent.answer and sent.answer.data)
+        else:
+            sent = await self.parts.lanes.run(work, endpoint.lane, since=since)
         if endpoint.number in FORMS and sent.answer is not None:
-            self._moves.told(request.path_params["agent_id"], sent.answer.data)
+            self._moves.noticed(request.path_params["agent_id"], sent.answer.data)
+        self._unwelcome.note(sent.refused, request, endpoint.number)
         return sent
 
     def _concerns_a_move(self, request: Request) -> bool:
@@ -473,6 +475,7 @@ class Application:
             query=request.query_params,
             headers=headers,
             is_urgent=endpoint.lane is Lane.URGENT,
+            is_hurried=self._concerns_a_move(request),
             is_legacy=shape == "legacy",
         )
         self._limit(endpoint, call)

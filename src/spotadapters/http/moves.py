@@ -9,27 +9,40 @@ from collections.abc import Callable
 from typing import Any, Final
 
 SECONDS: Final = 5.0  # an agent under notice asks this often (CV-4)
+CALLS: Final = 8  # whoever asks more often than that does not hold others back
 MOST: Final = 10_000
 
 
 class Moves:
-    """What one process has moved lately. Belongs to one event loop."""
+    """What one process has moved lately, until the new primary has heard of it."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._until: dict[str, float] = {}  # the earliest first
+        self._calls: dict[str, int] = {}
 
-    def told(self, agent_id: str, data: Any) -> None:
+    def noticed(self, agent_id: str, data: Any) -> None:
         """What a notice about the agent was answered. One that came twice prolongs nothing."""
         if getattr(data, "new_instance_id", None) is None or data.duplicate:
             return
         self._forget()
-        self._until.pop(agent_id, None)
-        self._until[agent_id] = self._monotonic() + SECONDS
+        self._end(agent_id)
+        self._until[agent_id], self._calls[agent_id] = self._monotonic() + SECONDS, 0
+
+    def answered(self, agent_id: str, data: Any) -> None:
+        """What a call that concerned a move was answered. A heartbeat that heard ``primary`` ends it."""
+        if agent_id in self._until:
+            self._calls[agent_id] += 1
+            if self._calls[agent_id] >= CALLS or getattr(data, "role", None) == "primary":
+                self._end(agent_id)
 
     def concern(self, agent_id: str | None) -> bool:
         """Whether a call about the agent belongs to a failover."""
         return bool(self._until) and self._until.get(agent_id or "", 0.0) > self._monotonic()
+
+    def _end(self, agent_id: str) -> None:
+        self._until.pop(agent_id, None)
+        self._calls.pop(agent_id, None)
 
     def _forget(self) -> None:
         now = self._monotonic()
@@ -37,4 +50,4 @@ class Moves:
             oldest = next(iter(self._until))
             if len(self._until) < MOST and self._until[oldest] > now:
                 return
-            del self._until[oldest]
+            self._end(oldest)

@@ -66,6 +66,7 @@ class Call:
     query: Mapping[str, str] = field(factory=dict)
     headers: Mapping[str, str] = field(factory=dict)
     is_urgent: bool = False
+    is_hurried: bool = False  # part of an emergency (moves.py): what only makes later calls cheaper is left out
     apart: Callable[[], AbstractContextManager[None]] = nullcontext  # what is refused inside is undone alone
     is_legacy: bool = False  # the caller gets the legacy shape; only what section 7 marks so may depend on it
 

@@ -1,6 +1,6 @@
 """Agents connect, are configured, and leave: E16…E21, E25…E28."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -9,7 +9,7 @@ from attrs import frozen
 from spotcore import liveness, modes, registration, retirement, upkeep
 from spotcore.agents import Life
 from spotcore.builds import Evidence
-from spotcore.change import Change
+from spotcore.change import Change, Outcome
 from spotcore.config import AgentConfig, ConfigChange
 from spotcore.errors import Forbidden, InactiveClient, InstanceOwned, LimitReached, NotFound, SpotError
 from spotcore.events import EventKind
@@ -124,20 +124,20 @@ class Agents:
 
     def heartbeat(self, caller: Caller, agent_id: AgentId, beat: Heartbeat) -> HeartbeatAnswer:
         """Judge one heartbeat (AG-1…AG-4, Z21, Z23). Raises ``NotFound`` once the agent is deleted."""
-        return self.pulse(caller, agent_id, beat).answer
+        answer: HeartbeatAnswer = self._heard(caller, agent_id, beat).answer
+        return answer
 
     def pulse(self, caller: Caller, agent_id: AgentId, beat: Heartbeat) -> Pulse:
         """As ``heartbeat``; also says whether the next one like it need only be noted."""
-        keys = Keys(cloud_ids=(beat.cloud_id,) if beat.cloud_id else ())
-
-        def rule(change: Change) -> HeartbeatAnswer:
-            return liveness.heartbeat(change, beat)
-
-        outcome = self.kernel.outcome(caller, agent_id, rule, keys=keys)
+        outcome = self._heard(caller, agent_id, beat)
         answer: HeartbeatAnswer = outcome.answer
-        again = upkeep.decide(outcome.after, answer.server_time + MOMENT, rule, actor=caller.actor)
+        again = upkeep.decide(outcome.after, answer.server_time + MOMENT, _rule(beat), actor=caller.actor)
         steady = None if beat.going_offline else steady_of(again, agent_id, upkeep.signs(again.after))
         return Pulse(answer=answer, steady=steady, next_answer=again.answer if steady is not None else None)
+
+    def _heard(self, caller: Caller, agent_id: AgentId, beat: Heartbeat) -> Outcome:
+        keys = Keys(cloud_ids=(beat.cloud_id,) if beat.cloud_id else ())
+        return self.kernel.outcome(caller, agent_id, _rule(beat), keys=keys)
 
     def config(self, caller: Caller, agent_id: AgentId) -> ConfigAnswer:
         """E18. Raises ``NotFound`` unless the agent is live."""
@@ -227,6 +227,10 @@ class Agents:
                 uow, caller, found[1], lambda change: liveness.uninstalled(change, cloud_id, reason), keys=keys
             )
         return True
+
+
+def _rule(beat: Heartbeat) -> Callable[[Change], HeartbeatAnswer]:
+    return lambda change: liveness.heartbeat(change, beat)
 
 
 def _binding(bindings: Sequence[MachineBinding], caller: Caller, named: AgentId | None) -> MachineBinding | None:

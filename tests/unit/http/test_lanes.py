@@ -72,6 +72,36 @@ def test_an_emergency_does_not_queue_behind_heartbeats(lanes: Lanes) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("lane", [Lane.MOVED, Lane.URGENT])
+def test_a_failover_is_not_held_back_by_others_and_holds_back_what_is_none(lanes: Lanes, lane: Lane) -> None:
+    async def main() -> list[str]:
+        gate, order = Gate(), list[str]()
+        with lanes.emergency():
+            assert await asyncio.wait_for(lanes.run(lambda: "passes", lane), GIVE_UP) == "passes"
+        running = asyncio.create_task(lanes.run(gate, lane))
+        running.add_done_callback(lambda _: order.append("failover"))
+        await gate.is_busy()
+        other = asyncio.create_task(lanes.run(lambda: order.append("other"), Lane.PULSE))
+        await asyncio.sleep(0)
+        gate.released.set()
+        await asyncio.gather(running, other)
+        return order
+
+    assert asyncio.run(main()) == ["failover", "other"]
+
+
+def test_emergencies_keep_threads_that_nothing_else_takes(lanes: Lanes) -> None:
+    async def main() -> None:
+        gate = Gate()
+        moved = [asyncio.create_task(lanes.run(gate, Lane.MOVED)) for _ in range(10)]
+        await gate.is_busy()
+        assert await asyncio.wait_for(lanes.run(lambda: "promoted", Lane.URGENT), GIVE_UP) == "promoted"
+        gate.released.set()
+        await asyncio.gather(*moved)
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("lane", [Lane.ORDINARY, Lane.PULSE])
 def test_what_has_not_started_waits_for_a_running_emergency(lanes: Lanes, lane: Lane) -> None:
     async def main() -> list[str]:

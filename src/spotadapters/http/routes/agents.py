@@ -22,7 +22,7 @@ from spotcore.ids import CloudId, is_cloud_id
 from spotcore.liveness import Heartbeat, HeartbeatAnswer, SeenMachine
 from spotcore.pools import Mode, parse_mode
 from spotcore.registration import Registration
-from spotcore.service.agents import ConfigAnswer
+from spotcore.service.agents import ConfigAnswer, Pulse
 
 AGENT: Final = Access(needs=Needs.CLIENT)
 SAFE: Final = Access(needs=Needs.CLIENT, while_suspended=True)
@@ -187,7 +187,10 @@ def heartbeat(call: Call) -> Answer:
         config_version_applied=body.config_version_applied,
         evidence=evidence,
     )
-    pulse = call.plane.agents.pulse(caller, call.agent_id, beat)
+    if call.is_hurried:
+        pulse = Pulse(answer=call.plane.agents.heartbeat(caller, call.agent_id, beat), steady=None, next_answer=None)
+    else:
+        pulse = call.plane.agents.pulse(caller, call.agent_id, beat)
     answer, steady = pulse.answer, pulse.steady
     call.remembered.keep(call.headers.get("authorization", ""), call.agent_id, answer)
     data = _heartbeat_data(answer, call.server.engine_loaded, acknowledged=True)

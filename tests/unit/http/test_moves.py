@@ -1,0 +1,148 @@
+"""A failover is over when the new primary knows of it: what it asks first passes the storm (5.2, AG-4)."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from spotadapters.http.lanes import Lane, Lanes
+from spotadapters.http.moves import CALLS, MOST, SECONDS, Moves
+from tests.unit.http.frame import Frame, a_frame
+from tests.unit.http.test_storm import guarded
+
+PROMOTED = SimpleNamespace(new_instance_id="i-0b", duplicate=False)
+
+
+class Watch:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
+
+
+@pytest.fixture
+def moves(watch: Watch) -> Moves:
+    return Moves(watch)
+
+
+def test_a_promotion_concerns_its_agent_alone_for_five_seconds(moves: Moves, watch: Watch) -> None:
+    moves.noticed("a1", PROMOTED)
+    assert (moves.concern("a1"), moves.concern("a2"), moves.concern(None)) == (True, False, False)
+    watch.now += SECONDS - 0.001
+    assert moves.concern("a1")
+    watch.now += 0.001
+    assert not moves.concern("a1")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        SimpleNamespace(new_instance_id=None, duplicate=False),  # pending, or nothing to launch
+        SimpleNamespace(new_instance_id="i-0b", duplicate=True),  # EM-1: it came twice
+        SimpleNamespace(success=True),  # E56 as the result of a termination
+        None,  # refused
+    ],
+)
+def test_what_moves_nothing_concerns_nobody(moves: Moves, data: Any) -> None:
+    moves.noticed("a1", data)
+    assert not moves.concern("a1")
+
+
+def test_a_notice_that_comes_twice_prolongs_nothing_em_1(moves: Moves, watch: Watch) -> None:
+    moves.noticed("a1", PROMOTED)
+    watch.now += SECONDS - 1
+    moves.noticed("a1", SimpleNamespace(new_instance_id="i-0b", duplicate=True))
+    watch.now += 1
+    assert not moves.concern("a1")
+
+
+@pytest.mark.parametrize(("role", "goes_on"), [("primary", False), ("retired", True), ("replica", True), (None, True)])
+def test_it_ends_when_the_new_primary_has_heard_of_it_and_not_when_the_old_one_has(
+    moves: Moves, role: str | None, goes_on: bool
+) -> None:
+    moves.noticed("a1", PROMOTED)
+    moves.answered("a1", SimpleNamespace(role=role) if role else None)
+    assert moves.concern("a1") is goes_on
+
+
+def test_whoever_asks_on_and_on_holds_others_back_for_a_few_calls_only(moves: Moves) -> None:
+    moves.noticed("a1", PROMOTED)
+    for _ in range(CALLS - 1):
+        moves.answered("a1", None)
+        assert moves.concern("a1")
+    moves.answered("a1", None)
+    assert not moves.concern("a1")
+    moves.answered("a1", None)  # one that was under way
+    moves.noticed("a1", PROMOTED)  # the next failover begins anew
+    assert moves.concern("a1")
+
+
+def test_what_is_kept_is_bounded_and_what_is_over_is_forgotten(moves: Moves, watch: Watch) -> None:
+    for number in range(MOST + 50):
+        moves.noticed(f"a{number}", PROMOTED)
+    assert len(moves._until) == len(moves._calls) == MOST
+    assert (moves.concern("a49"), moves.concern("a50")) == (False, True)  # the latest are kept
+    watch.now += SECONDS
+    moves.noticed("b1", PROMOTED)
+    assert list(moves._until) == list(moves._calls) == ["b1"]
+
+
+# ---- in the application
+
+
+@pytest.fixture(params=[True, False], ids=["together", "alone"])
+def frame(request: pytest.FixtureRequest) -> Iterator[Frame]:
+    with a_frame(gathers=request.param) as opened:
+        yield opened
+
+
+@pytest.fixture
+def used(monkeypatch: pytest.MonkeyPatch) -> list[Lane]:
+    """The lanes that calls took."""
+    found: list[Lane] = []
+    ordinary = Lanes.run
+
+    async def run(self: Lanes, work: Any, lane: Lane, *, since: float | None = None) -> Any:
+        found.append(lane)
+        return await ordinary(self, work, lane, since=since)
+
+    monkeypatch.setattr(Lanes, "run", run)
+    return found
+
+
+def test_the_first_heartbeat_of_the_new_primary_passes_and_the_next_is_like_any_other_t03(
+    frame: Frame, used: list[Lane]
+) -> None:
+    _, token = frame.client()
+    row = guarded(frame, token, 1)
+    other = guarded(frame, token, 2)
+    told = frame.call("POST", row.path(), token, json={"instance_id": row.machine})
+    assert told.json()["new_instance_id"] == row.standby
+    used.clear()
+
+    def beat(of: Any, machine: str) -> str:
+        return str(frame.call("POST", of.path("heartbeat"), token, json={"instance_id": machine}).json()["role"])
+
+    assert (beat(other, other.machine), used.pop()) == ("primary", Lane.PULSE)
+    assert (beat(row, row.machine), used.pop()) == ("retired", Lane.MOVED)
+    assert frame.call("GET", row.path("pending-commands"), token).status_code == 200
+    assert used.pop() is Lane.MOVED
+    assert (beat(row, row.standby), used.pop()) == ("primary", Lane.MOVED)
+    assert (beat(row, row.standby), used.pop()) == ("primary", Lane.PULSE)
+    assert used == []
+
+
+def test_of_another_tenant_nobody_gets_past_by_it_gr_8(frame: Frame) -> None:
+    (_, token), (_, foreign) = frame.client("Own"), frame.client("Other")
+    row = guarded(frame, token, 1)
+    frame.call("POST", row.path(), token, json={"instance_id": row.machine})
+    answer = frame.call("POST", row.path("heartbeat"), foreign, json={"instance_id": row.standby})
+    assert answer.status_code == 404
+    assert frame.call("POST", row.path("heartbeat"), "wrong", json={"instance_id": row.standby}).status_code == 401
