@@ -58,15 +58,19 @@ class OndemandQuote:
     flagged: bool = False
 
 
+INCIDENTS_COUNTED: Final = 10  # more than these are no worse (4.3): a storm is not counted to its end
+BOOTS_COUNTED: Final = 50  # the latest of a pool: they say more than what was years ago
+
+
 @frozen(kw_only=True)
 class PoolRecord:
     """What the fleet has seen of one pool; counts are over all clients, never who (4.3)."""
 
     pool_id: str
-    incidents_7d: int = 0
+    incidents_7d: int = 0  # ``INCIDENTS_COUNTED`` at most
     first_observed_at: datetime | None = None
     recent_prices: tuple[Decimal, ...] = ()  # the last 10 measured buckets, oldest first
-    boot_seconds: Decimal | None = None  # mean boot time
+    boot_seconds: Decimal | None = None  # mean of the latest ``BOOTS_COUNTED``
     boot_samples: int = 0
     own_open_incident: bool = False  # an open incident of this client in the pool (4.4)
     open_incident: bool = False  # an open incident of anybody (Z20)

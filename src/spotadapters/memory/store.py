@@ -37,7 +37,7 @@ from spotcore.ids import AgentId, ClientId, launch_placeholder, replica_placehol
 from spotcore.incidents import Incident, Severity
 from spotcore.instances import ACTIVE, Instance, InstanceStatus
 from spotcore.ledger import Entry
-from spotcore.market import Market, OndemandQuote, PoolRecord, SpotQuote
+from spotcore.market import BOOTS_COUNTED, INCIDENTS_COUNTED, Market, OndemandQuote, PoolRecord, SpotQuote
 from spotcore.models import ModelSession
 from spotcore.pools import parse_pool
 from spotcore.ports.ledger import TypeInRegion
@@ -606,7 +606,7 @@ class MemoryPrices:
         boots = self._boot_seconds(pool_id)
         return PoolRecord(
             pool_id=pool_id,
-            incidents_7d=sum(now - one.opened_at <= MARKET_WINDOW for one in here),
+            incidents_7d=min(sum(now - one.opened_at <= MARKET_WINDOW for one in here), INCIDENTS_COUNTED),
             first_observed_at=first,
             recent_prices=tuple(rows[start].observation.price for start in starts),
             boot_seconds=sum(boots, Decimal(0)) / len(boots) if boots else None,
@@ -616,13 +616,15 @@ class MemoryPrices:
         )
 
     def _boot_seconds(self, pool_id: str) -> list[Decimal]:
-        return [
-            Decimal(str((row.confirmed_at - row.launch_requested_at).total_seconds()))
+        boots = [
+            (row.confirmed_at, row.confirmed_at - row.launch_requested_at)
             for aggregate in self._tables.agents.values()
             for row in aggregate.instances.values()
             if row.pool_id == pool_id and row.confirmed_at is not None and row.launch_requested_at is not None
             and row.status is not InstanceStatus.LAUNCHING
         ]  # fmt: skip
+        latest = sorted(boots, reverse=True)[:BOOTS_COUNTED]
+        return [Decimal(str(took.total_seconds())) for _, took in latest]
 
     def last_unflagged_ondemand(
         self, client_id: ClientId, instance_type: str, region: str, now: datetime

@@ -97,7 +97,7 @@ select jsonb_build_object(
             'avg_downtime_seconds', round(avg(downtime_seconds) filter (where state = 'completed'), 3))
         from switches where recorded_at > %(now)s::timestamptz - interval '24 hours'),
     'price_lag_seconds', (select round(extract(epoch from %(now)s::timestamptz - max(observed_at)), 3)
-        from price_buckets)
+        from price_buckets where bucket_start = (select max(bucket_start) from price_buckets))
 )::text;
 
 -- name: job_runs

@@ -26,7 +26,8 @@ select jsonb_build_object(
     'cost', (select coalesce(round(sum(l.cost), 8), 0) from ledger_exact l
              where l.client_id = r.client_id and l.instance_id = r.instance_id and l.role = 'replica'),
     'price', (select b.price from price_buckets b where b.pool_id = r.pool_id
-              and b.observed_at > %(now)s - interval '60 minutes' order by b.bucket_start desc limit 1)
+              and b.observed_at > %(now)s - interval '60 minutes'
+              and b.bucket_start > %(now)s - interval '65 minutes' order by b.bucket_start desc limit 1)
 )::text
 from replicas r
 join instances i on i.client_id = r.client_id and i.instance_id = r.instance_id
