@@ -68,10 +68,11 @@ class ReplicaView:
 
 @frozen(kw_only=True)
 class Promotion:
-    """E46."""
+    """E46. ``follows_anyway``: another replica comes though none was wanted, for manual mode promises one (MR-2)."""
 
     switch: Switch
     demoted: bool
+    follows_anyway: bool = False
 
 
 @frozen
@@ -115,9 +116,11 @@ class Replicas:
         replica_id: str,
         *,
         demote_old_primary: bool = False,
+        terminate_old: bool | None = None,
+        create_next: bool | None = None,
     ) -> Promotion:
-        """E46 (PR-1…PR-7). Already done: the stored result (PR-2). Raises ``NotFound``, ``ReplicaNotReady``,
-        ``ReplicaNotPromotable``."""
+        """E46 (PR-1…PR-7). Already done: the stored result (PR-2). ``terminate_old`` None means the agent's setting,
+        ``create_next`` None manual mode. Raises ``NotFound``, ``ReplicaNotReady``, ``ReplicaNotPromotable``."""
 
         def rule(change: Change) -> Promotion:
             require_live(change.aggregate)
@@ -127,8 +130,13 @@ class Replicas:
                 return made
             standby.require_promotable(change, replica)
             keep = demote_old_primary and standby.may_keep_old(change, replica)
-            switch = standby.promote(change, replica, SwitchTrigger.MANUAL_PROMOTION, keep_old_as_replica=keep)
-            return Promotion(switch=switch, demoted=keep)
+            switch = standby.promote(
+                change, replica, SwitchTrigger.MANUAL_PROMOTION, keep_old_as_replica=keep, terminate_old=terminate_old
+            )
+            manual = change.agent.config.manual_replica_enabled  # then the next one follows by itself (MR-2)
+            if create_next and not manual:
+                _launch_next(change)
+            return Promotion(switch=switch, demoted=keep, follows_anyway=manual and create_next is False and not keep)
 
         return self.kernel.run(caller, agent_id, rule, keys=Keys(replica_ids=(replica_id,)), market=True)
 
@@ -306,6 +314,15 @@ def _place(change: Change, wanted: ReplicaRequest) -> Placement:
     if place.via not in (Via.REPLICA_LIST, Via.LAUNCH_COMMAND):
         raise NoSuitablePool("no pool satisfies the zones and the cost asked for")
     return place
+
+
+def _launch_next(change: Change) -> None:
+    """E46: the next replica, asked for by hand. The promotion stands where none can be launched."""
+    if change.aggregate.live_replica is not None or not change.agent.abilities.can_launch_replica:  # I2, MR-3, Z27
+        return
+    place = placement.cheapest_replica_pool(change.aggregate, change.market, change.now)
+    if place.via in (Via.REPLICA_LIST, Via.LAUNCH_COMMAND):
+        standby.launch(change, place, ReplicaKind.MANUAL, Origin.OPERATOR, created_by="user")
 
 
 def _promoted_before(change: Change, replica: Replica) -> Promotion | None:
