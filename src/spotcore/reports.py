@@ -53,7 +53,7 @@ def command_result(change: Change, report: CommandReport) -> Command | None:
 
 
 def _keep_result(change: Change, command_id: CommandId, report: CommandReport) -> None:
-    """What the agent says of the outcome stays with the command (E70); the server's own notes are not for it to write."""
+    """What the agent says of the outcome stays with the command (E70); the server's own notes are not its to write."""
     command = change.aggregate.commands[command_id]
     told = {name: value for name, value in (report.result or {}).items() if name != dispatch.ACKNOWLEDGED}
     change.put(evolve(command, result={**told, **command.result}))
