@@ -311,7 +311,7 @@ def test_the_overview_says_that_models_are_loaded_while_a_model_session_is_activ
     assert said() is False  # parameters of an engine are no model
     session_id = activated(lab, a_model(0.2))
     assert (said(), live(lab)) == (True, [session_id])
-    lab.plane.models.deactivate(SessionKind.MODEL, Scope())
+    lab.plane.models.deactivate(session_id)
     assert said() is False
 
 
