@@ -110,7 +110,8 @@ def launch_failed(change: Change, command: Command, reason: str) -> None:
     replica = change.aggregate.replica_on(target.instance_id)
     if replica is not None and replica.is_live:
         standby.fail(change, replica, ReplicaEnd.LAUNCH_FAILED, reason)
-        change.tell_once(EventKind.REPLICA_FAILED, EventKind.COMMAND_FAILED, about=command.command_id)
+        ended = (EventKind.COMMAND_FAILED, EventKind.COMMAND_EXPIRED, EventKind.COMMAND_UNDELIVERABLE)
+        change.tell_once(EventKind.REPLICA_FAILED, *ended, about=command.command_id)
     elif replica is None and command.makes_primary and _was_tried(change, command):
         switching.failed(change, command, reason)
     else:
