@@ -21,7 +21,7 @@ from spotcore.market import Market
 from spotcore.pools import Mode
 from spotcore.switches import CREDITED, PrimaryPeriod, Switch, SwitchState, SwitchTimes, SwitchTrigger
 
-PEOPLES: Final = frozenset({Origin.USER, Origin.OPERATOR})  # whose commands carry a person's word on the old machine
+SAID_OF_OLD: Final = "terminate_old"  # in a command's params: a person's own word, not the setting's
 
 
 @frozen(kw_only=True)
@@ -73,7 +73,7 @@ def change_primary(
         demoted = InstanceEvent.DEMOTE_TO_REPLICA if keep_old_as_replica else InstanceEvent.DEMOTE  # PR-4
         stepped_down = moved(old, demoted, change.now)
         if stepped_down.status is InstanceStatus.ZOMBIE:
-            stepped_down = evolve(stepped_down, end_reason=_word_on_old(change, terminate_old, command))
+            stepped_down = evolve(stepped_down, end_reason=word_on_old(change, terminate_old, command))
         change.put(stepped_down)
         change.event(
             EventKind.INSTANCE_STATE_CHANGED,
@@ -105,16 +105,15 @@ def change_primary(
     return switch
 
 
-def _word_on_old(change: Change, said: bool | None, command: Command | None) -> EndReason | None:
+def word_on_old(change: Change, said: bool | None, command: Command | None) -> EndReason | None:
     """What a person has said of the old machine's end; None leaves it to the agent's setting (CM-9, E34, E46)."""
-    by_setting = change.agent.config.auto_terminate_enabled
-    if said is None and command is not None and command.origin in PEOPLES and command.terminate_old != by_setting:
-        said = command.terminate_old
+    if said is None and command is not None:
+        said = command.params.get(SAID_OF_OLD)
     if said is None:
         return None
     if not said:
         return EndReason.KEPT
-    return None if by_setting else EndReason.MANUAL_TERMINATE
+    return None if change.agent.config.auto_terminate_enabled else EndReason.MANUAL_TERMINATE
 
 
 def record_succession(

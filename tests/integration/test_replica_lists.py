@@ -55,3 +55,30 @@ def test_e42_e43_on_demand_costs_the_on_demand_price_or_nobody_knows_sv_5(host: 
     replica(host, "ondemand")
     host.change(registered_ondemand_price=known)
     assert both(host) == ({"hourly": known, "total": 0}, {"hourly": known, "total": 0})
+
+
+@pytest.mark.parametrize("status", ["launching", "terminated"])
+def test_e43_a_price_is_read_anew_at_every_poll_and_an_empty_list_holds_none(host: Host, status: str) -> None:
+    def polled() -> list[Any]:
+        found: list[Any] = host.tenant.get(f"/api/agents/{host.agent_id}/replicas?status={status}").data["replicas"]
+        return [one["cost"]["hourly"] for one in found]
+
+    host.beat()
+    host.price("b", "0.0125")
+    assert [polled(), polled()] == [[], []]
+    if status == "launching":
+        row = host.machine_row("launching", pool_id=host.pool("b"), az="us-east-1b")
+        facts = {"state": "launching"}
+    else:
+        row = host.machine_row(
+            "terminating", host.site.new_machine(), pool_id=host.pool("b"), az="us-east-1b", terminating_since=START
+        )
+        facts = {"state": "terminated", "ended_at": START}
+    host.put("replicas", instance_id=row, pool_id=host.pool("b"), az="us-east-1b", instance_type=host.type, **facts)
+    host.change(revision=1_000)  # as every change of an agent does
+    assert [polled(), polled()] == [[0.0125], [0.0125]]
+    host.site.clock.advance(300)
+    host.price("b", "0.0375", host.site.clock.now())
+    assert polled() == [0.0375]
+    host.site.clock.advance(3_600)
+    assert polled() == [None]

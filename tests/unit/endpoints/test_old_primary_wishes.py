@@ -200,3 +200,35 @@ def test_e34_the_wish_for_the_old_machine_outlives_the_switch_cm_9(
     assert host.switch_report(desk.new_machine(), "us-east-1b", "spot").status == 200
     desk.clock.advance(WAIT)
     assert ends(host) == ([(host.machine, expected)] if expected else [])
+
+
+@pytest.mark.parametrize("setting", [True, False])
+def test_e34_a_switch_without_a_word_leaves_the_old_machine_to_the_setting_of_the_day(
+    desk: Desk, host: Any, setting: bool
+) -> None:
+    settings(host, auto_terminate_enabled=not setting)
+    wanted = {"target_pool": f"{TYPE}.us-east-1b"}
+    assert host.tenant.post(f"/api/client/instances/{host.machine}/force-switch", wanted).status == 200
+    host.commands()
+    settings(host, auto_terminate_enabled=setting)
+    assert host.switch_report(desk.new_machine(), "us-east-1b", "spot").status == 200
+    desk.clock.advance(WAIT)
+    assert ends(host) == ([(host.machine, "zombie_timeout")] if setting else [])
+
+
+@pytest.mark.parametrize(("wish", "told"), [(None, True), (False, False)])
+def test_e34_a_v5_is_told_to_end_the_old_machine_only_where_it_may_end_cm_9(
+    desk: Desk, tenant: Tenant, wish: bool | None, told: bool
+) -> None:
+    host = desk.host("v5", tenant)
+    wanted = {"target_pool": f"{TYPE}.us-east-1b", "auto_terminate": wish}
+    assert tenant.post(f"/api/client/instances/{host.machine}/force-switch", wanted).status == 200
+    [item] = host.commands()
+    assert set(item["params"]) <= {"target_pool", "az", "instance_type", "role_hint", "ami_id"}  # the word stays here
+    machine = desk.new_machine()
+    host.launched(item, machine)
+    host.result(item, machine=machine)
+    host.result(host.commands()[0])
+    assert tenant.primary(host.agent_id) == machine
+    desk.tick(WAIT)
+    assert [command["command_type"] for command in host.commands()] == ["TERMINATE_INSTANCE"] * told
