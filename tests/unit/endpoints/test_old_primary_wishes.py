@@ -163,6 +163,17 @@ def test_e46_in_manual_mode_one_replica_follows_and_who_wants_none_is_told_where
     assert answer.body.get("message") == message
 
 
+def test_e46_a_demoted_primary_is_no_other_replica_that_follows_and_nobody_is_warned_of_one_mr_3(
+    desk: Desk, host: Any
+) -> None:
+    settings(host, manual_replica_enabled=True)
+    [entry] = host.to_launch()
+    host.launch_replica(entry, desk.new_machine())
+    answer = promote(host, entry["id"], {"create_new_replica": False, "demote_old_primary": True})
+    assert (answer.data["demoted"], "message" in answer.body) == (True, False)
+    assert [row["instance_id"] for row in replicas(host)] == [host.machine]
+
+
 def test_e46_the_promotion_stands_where_no_pool_is_left_for_the_next_replica(desk: Desk, host: Any) -> None:
     replica_id = standing(host, desk.new_machine())
     settings(host, excluded_pools=[f"{TYPE}.us-east-1{zone}" for zone in "abc"])
