@@ -35,6 +35,7 @@ class Dialect(StrEnum):
 
 
 SLOW: Final = frozenset({CommandKind.LAUNCH, CommandKind.TERMINATE})  # Z31
+ACKNOWLEDGED: Final = "acknowledged"  # in a command's result: it was run, and only its effect is missing
 WITHDRAWABLE: Final = frozenset({Origin.USER, Origin.URGENT_DECISION, Origin.DECISION, Origin.SCHEDULED})
 WINDING_DOWN: Final = frozenset({CommandKind.TERMINATE, CommandKind.SELF_DESTRUCT})  # Z25
 
@@ -154,13 +155,13 @@ def _lapse(change: Change, command: Command) -> None:
     may_return = (
         command.deliveries < MAX_DELIVERIES
         and not command.expired_by(change.now)
-        and not command.result.get("acknowledged")  # it was run; only its effect is missing
+        and not command.result.get(ACKNOWLEDGED)  # it was run; only its effect is missing
     )
     if may_return and command.kind not in (CommandKind.SWITCH, CommandKind.LAUNCH):
         change.put(moved(command, CommandEvent.LEASE_LAPSED, change.now))
         change.event(EventKind.COMMAND_RETURNED, command_id=command.command_id, command_type=command.kind.value)
         return
-    reason = "acknowledged, but nothing came of it" if command.result.get("acknowledged") else "undeliverable"
+    reason = "acknowledged, but nothing came of it" if command.result.get(ACKNOWLEDGED) else "undeliverable"
     _finish(change, command, CommandEvent.UNDELIVERABLE, EventKind.COMMAND_UNDELIVERABLE, reason)
 
 

@@ -95,11 +95,14 @@ def attempt_failed(change: Change, instance: Instance, error: str | None) -> Non
 
 
 def zombie_due_at(aggregate: Aggregate, instance: Instance) -> datetime | None:
-    """When a zombie is to end (IN-7): the wait from ``zombie_since`` (IN-21), not before Z19 allows it. None: never."""
+    """When a zombie is to end (IN-7): the wait from ``zombie_since`` (IN-21), not before Z19 allows it. None: never.
+
+    What a person said of this machine counts before the agent's setting (CM-9, E46)."""
     config = aggregate.agent.config
     if instance.status is not InstanceStatus.ZOMBIE or instance.zombie_since is None or instance.cloud_id is None:
         return None
-    if not config.auto_terminate_enabled or not aggregate.agent.abilities.can_terminate:
+    wanted = config.auto_terminate_enabled or instance.end_reason is EndReason.MANUAL_TERMINATE
+    if not wanted or instance.end_reason is EndReason.KEPT or not aggregate.agent.abilities.can_terminate:
         return None
     due = instance.zombie_since + timedelta(seconds=config.terminate_wait_seconds)
     return max(due, instance.notice_deadline + NOTICE_GRACE) if instance.notice_deadline else due
@@ -137,7 +140,8 @@ def _listed(aggregate: Aggregate, now: datetime) -> Iterable[Listed]:
         if zombie_due is not None and zombie_due <= now and instance.zombie_since is not None:
             waiting = round((now - instance.zombie_since).total_seconds())
             if _spaced(instance, now):
-                yield Listed(instance=instance, reason=EndReason.ZOMBIE_TIMEOUT, seconds=waiting)
+                reason = instance.end_reason or EndReason.ZOMBIE_TIMEOUT
+                yield Listed(instance=instance, reason=reason, seconds=waiting)
         elif askable is not None and askable <= now:
             reason = instance.end_reason or EndReason.MANUAL_TERMINATE
             if reason is EndReason.ZOMBIE_TIMEOUT and not aggregate.agent.config.auto_terminate_enabled:

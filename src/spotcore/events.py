@@ -95,6 +95,7 @@ class EventKind(StrEnum):
     MODEL_TIMEOUT = "model_timeout"
     MODEL_OUTPUT_REJECTED = "model_output_rejected"
     MODEL_CIRCUIT_OPENED = "model_circuit_opened"
+    MODEL_ALWAYS_FAILED = "model_always_failed"
     DECISION_ENGINE_UPDATED = "decision_engine_updated"
     ML_MODELS_UPLOADED = "ml_models_uploaded"
     ML_MODELS_REJECTED = "ml_models_rejected"
@@ -387,6 +388,9 @@ CATALOGUE: Final[Mapping[EventKind, EventSpec]] = {
     _K.MODEL_TIMEOUT: EventSpec(audit=_W),
     _K.MODEL_OUTPUT_REJECTED: EventSpec(audit=_W),
     _K.MODEL_CIRCUIT_OPENED: EventSpec(audit=_W),
+    _K.MODEL_ALWAYS_FAILED: EventSpec(
+        audit=_W, text="Engine {engine} has given no usable answer for 10 minutes; the built-in rules decide"
+    ),
     _K.DECISION_ENGINE_UPDATED: EventSpec(audit=_I, text="Parameters {version} of the engine {name} were stored"),
     _K.ML_MODELS_UPLOADED: EventSpec(audit=_I, text="Model session {session_id} was uploaded"),
     _K.ML_MODELS_REJECTED: EventSpec(audit=_W, text="Model session {session_id} was rejected: {reason}"),

@@ -76,11 +76,12 @@ TRANSITIONS: Final[Mapping[tuple[InstanceStatus, InstanceEvent], InstanceStatus]
 
 
 class EndReason(StrEnum):
-    """Why a machine is to end (IN-25); stored with the decision."""
+    """Why a machine is to end (IN-25); stored with the decision. On a zombie: what a person has said of its end."""
 
     ZOMBIE_TIMEOUT = "zombie_timeout"
     REPLICA_TERMINATED = "replica_terminated"
     MANUAL_TERMINATE = "manual_terminate"
+    KEPT = "kept"  # a zombie's: no wait ends it, whatever the agent's setting says (CM-9, E46)
 
 
 @frozen(kw_only=True)

@@ -17,6 +17,7 @@ CONFIDENCE_THRESHOLD: Final = Decimal("0.70")
 CIRCUIT_FAILURES: Final = 5
 CIRCUIT_WINDOW: Final = timedelta(minutes=10)
 CIRCUIT_OPEN_FOR: Final = timedelta(minutes=5)
+ALARM_AFTER: Final = timedelta(minutes=10)  # 12.8, failure 89: nothing but fallbacks
 
 _MODES: Final[Mapping[Action, Mode | None]] = {
     Action.STAY: None,
@@ -48,6 +49,7 @@ class Advice:
     refused_engine: str | None = None  # name and version of the engine whose word that was
     threshold: Decimal = CONFIDENCE_THRESHOLD  # of the engine, for the guard LOW_CONFIDENCE
     circuit_opened: bool = False  # the engine is left alone from now on
+    always_fell_back: bool = False  # it has given no usable answer for ten minutes, and nobody was told yet
 
 
 def fallback(snapshot: Snapshot, *, rejected: EventKind | None = None, reason: str | None = None) -> Advice:
@@ -146,3 +148,21 @@ class Circuit:
     def after_success(self) -> "Circuit":
         """The circuit after a sound answer: a probe closes it; else earlier failures still count."""
         return self if self.opened_at is None else Circuit()
+
+
+@frozen(kw_only=True)
+class Streak:
+    """Failures without a usable answer between them. An agent that is alone asks every 300 s, which never opens the
+    circuit: after ten minutes people are told, once, unless the circuit has told them (12.1)."""
+
+    since: datetime | None = None
+    told: bool = False
+
+    def after_failure(self, now: datetime, *, circuit_opened: bool) -> "Streak":
+        """The streak after one more failure; it ``is_news`` beside the one before when people are to be told now."""
+        since = self.since or now
+        return Streak(since=since, told=self.told or circuit_opened or now - since >= ALARM_AFTER)
+
+    def is_news(self, before: "Streak", *, circuit_opened: bool) -> bool:
+        """True when this failure is the one that tells."""
+        return self.told and not before.told and not circuit_opened

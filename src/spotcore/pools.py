@@ -72,6 +72,11 @@ def pool_of(instance_type: str | None, az: str | None) -> Pool | None:
     return Pool(instance_type, az) if instance_type and az else None
 
 
+def family_of(instance_type: str) -> str:
+    """``t3`` for ``t3.medium``."""
+    return instance_type.partition(".")[0]
+
+
 def require_same_family(pool: Pool, instance_type: str | None, region: str | None) -> None:
     """``PoolMismatch`` unless the pool has the agent's type and region (guard BAD_TARGET, RP-13)."""
     if instance_type is not None and pool.instance_type != instance_type:

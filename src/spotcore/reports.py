@@ -48,7 +48,15 @@ def command_result(change: Change, report: CommandReport) -> Command | None:
         _note_late(change, command, report)
         return change.aggregate.commands[command.command_id]
     _BY_KIND[command.kind](change, command, report)
+    _keep_result(change, command.command_id, report)
     return change.aggregate.commands[command.command_id]
+
+
+def _keep_result(change: Change, command_id: CommandId, report: CommandReport) -> None:
+    """What the agent says of the outcome stays with the command (E70); the server's own notes are not its to write."""
+    command = change.aggregate.commands[command_id]
+    told = {name: value for name, value in (report.result or {}).items() if name != dispatch.ACKNOWLEDGED}
+    change.put(evolve(command, result={**told, **command.result}))
 
 
 def _note_late(change: Change, command: Command, report: CommandReport) -> None:
@@ -79,7 +87,7 @@ def _switch(change: Change, command: Command, report: CommandReport) -> None:
         dispatch.fail(change, command, "no switch report")
         switching.failed(change, command, "no switch report")
     else:  # its report or its machine is still to come; the lease decides, and it is never handed out again
-        change.put(evolve(command, result={**command.result, "acknowledged": True}))
+        change.put(evolve(command, result={**command.result, dispatch.ACKNOWLEDGED: True}))
         change.event(EventKind.COMMAND_NOTED, command_id=command.command_id, said="acknowledged")
 
 
@@ -102,7 +110,8 @@ def launch_failed(change: Change, command: Command, reason: str) -> None:
     replica = change.aggregate.replica_on(target.instance_id)
     if replica is not None and replica.is_live:
         standby.fail(change, replica, ReplicaEnd.LAUNCH_FAILED, reason)
-        change.tell_once(EventKind.REPLICA_FAILED, EventKind.COMMAND_FAILED, about=command.command_id)
+        ended = (EventKind.COMMAND_FAILED, EventKind.COMMAND_EXPIRED, EventKind.COMMAND_UNDELIVERABLE)
+        change.tell_once(EventKind.REPLICA_FAILED, *ended, about=command.command_id)
     elif replica is None and command.makes_primary and _was_tried(change, command):
         switching.failed(change, command, reason)
     else:
@@ -154,7 +163,7 @@ def _terminate(change: Change, command: Command, report: CommandReport) -> None:
         if target is not None:
             endings.attempt_failed(change, target, report.message)
         return
-    dispatch.complete(change, command, report.result)
+    dispatch.complete(change, command)
     if target is not None:
         machine_ended(change, target)
 
@@ -206,7 +215,7 @@ def _told(change: Change, command: Command, report: CommandReport, unsaid: str, 
     if report.success is False:
         dispatch.fail(change, command, report.message or unsaid, level=level)
     else:
-        dispatch.complete(change, command, report.result)
+        dispatch.complete(change, command)
 
 
 _BY_KIND: Final = {

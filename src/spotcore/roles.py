@@ -5,6 +5,7 @@ It demotes before it promotes, inside one change, so that I1, I5, I8 and I14 hol
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 
 from attrs import evolve, frozen
 
@@ -15,10 +16,12 @@ from spotcore.events import EventKind, Level
 from spotcore.ids import SwitchId
 from spotcore.incidents import IncidentEvent, Outcome
 from spotcore.incidents import moved as incident_moved
-from spotcore.instances import Instance, InstanceEvent, InstanceStatus, moved
+from spotcore.instances import EndReason, Instance, InstanceEvent, InstanceStatus, moved
 from spotcore.market import Market
 from spotcore.pools import Mode
 from spotcore.switches import CREDITED, PrimaryPeriod, Switch, SwitchState, SwitchTimes, SwitchTrigger
+
+SAID_OF_OLD: Final = "terminate_old"  # in a command's params: a person's own word, not the setting's
 
 
 @frozen(kw_only=True)
@@ -50,6 +53,7 @@ def change_primary(
     trigger: SwitchTrigger,
     command: Command | None = None,
     keep_old_as_replica: bool = False,
+    terminate_old: bool | None = None,
     prices: ReportedPrices = ReportedPrices(),
     times: SwitchTimes = SwitchTimes(),
     downtime_seconds: Decimal | None = None,
@@ -61,12 +65,15 @@ def change_primary(
     """Make ``new`` the primary and give the switch record. ``new`` is ``launching`` or ``running_replica``.
 
     ``command`` is the one this fulfils, closed by the caller before; open role-changing commands are cancelled (I4).
+    ``terminate_old`` is a person's word on the machine that loses the role; None: the command's, else the setting's.
     """
     old = change.aggregate.primary
     at = _close_period(change)
     if old is not None:
         demoted = InstanceEvent.DEMOTE_TO_REPLICA if keep_old_as_replica else InstanceEvent.DEMOTE  # PR-4
         stepped_down = moved(old, demoted, change.now)
+        if stepped_down.status is InstanceStatus.ZOMBIE:
+            stepped_down = evolve(stepped_down, end_reason=word_on_old(change, terminate_old, command))
         change.put(stepped_down)
         change.event(
             EventKind.INSTANCE_STATE_CHANGED,
@@ -96,6 +103,17 @@ def change_primary(
     _settle_commands(change, became, old, trigger)
     _mark_incidents(change, old, became, switch)
     return switch
+
+
+def word_on_old(change: Change, said: bool | None, command: Command | None) -> EndReason | None:
+    """What a person has said of the old machine's end; None leaves it to the agent's setting (CM-9, E34, E46)."""
+    if said is None and command is not None:
+        said = command.params.get(SAID_OF_OLD)
+    if said is None:
+        return None
+    if not said:
+        return EndReason.KEPT
+    return None if change.agent.config.auto_terminate_enabled else EndReason.MANUAL_TERMINATE
 
 
 def record_succession(

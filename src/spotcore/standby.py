@@ -315,10 +315,12 @@ def promote(
     trigger: SwitchTrigger,
     *,
     keep_old_as_replica: bool = False,
+    terminate_old: bool | None = None,
     data_loss_possible: bool = False,
     reason: str | None = None,
 ) -> Switch:
-    """The replica takes the role (PR-4…PR-7). With ``keep_old_as_replica`` the old primary stands by next (IN-9)."""
+    """The replica takes the role (PR-4…PR-7). With ``keep_old_as_replica`` the old primary stands by next (IN-9);
+    ``terminate_old`` is a person's word on its end, None the setting's."""
     instance = change.aggregate.instances[replica.instance_id]
     old = change.aggregate.primary
     change.put(moved(replica, ReplicaEvent.PROMOTE, change.now))
@@ -329,6 +331,7 @@ def promote(
         instance,
         trigger=trigger,
         keep_old_as_replica=keep_old_as_replica,
+        terminate_old=terminate_old,
         data_loss_possible=data_loss_possible,
         reason=reason,
     )

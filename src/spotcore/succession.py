@@ -1,7 +1,7 @@
 """One workload under two identities (RG-10): a classic agent without a configured logical id that switches comes back
 as a new agent, and only its report says that the two are one. The new agent takes over, the old one is retired."""
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from spotcore import dispatch, endings, modes, retirement, roles, switching
 from spotcore.aggregate import Aggregate
@@ -54,7 +54,8 @@ def leave(change: Change, heir: Aggregate, report: SwitchReport) -> Estate | Non
     config = change.agent.config
     done = dispatch.complete(change, command, {"finished_by": "report", "succeeded_by": heir.agent.agent_id})
     roles.lose_primary(change)
-    change.put(moved(machine, InstanceEvent.DEMOTE, change.now))  # IN-6
+    said = roles.word_on_old(change, None, command)
+    change.put(evolve(moved(machine, InstanceEvent.DEMOTE, change.now), end_reason=said))  # IN-6
     retirement.retire(change, heir=heir.agent.agent_id)
     if report.times.old_ended_at is not None:
         endings.confirm_end(change, change.aggregate.instances[machine.instance_id])  # SW-8, IN-13

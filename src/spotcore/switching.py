@@ -61,6 +61,7 @@ def order(
     ends_old = config.auto_terminate_enabled if terminate_old is None else terminate_old
     if origin is Origin.EMERGENCY:
         ends_old = False
+    said = {} if terminate_old is None else {roles.SAID_OF_OLD: terminate_old}
     if placement.via is Via.LAUNCH_COMMAND:
         return dispatch.queue(
             change,
@@ -72,7 +73,7 @@ def order(
             target_pool_id=placement.pool_id,
             terminate_old=ends_old,
             trigger=trigger.value,
-            params={"role_hint": "primary"},
+            params={"role_hint": "primary", **said},
         )
     return dispatch.queue(
         change,
@@ -83,6 +84,7 @@ def order(
         terminate_old=ends_old,
         terminate_wait_seconds=max(1, config.terminate_wait_seconds) if ends_old else 0,  # CM-9
         trigger=trigger.value,
+        params=said,
     )
 
 

@@ -248,7 +248,8 @@ def _end_zombie(key: str) -> Callable[[Change], None]:
     def act(change: Change) -> None:
         instance = change.aggregate.instances[key]  # type: ignore[index]
         if instance.status is InstanceStatus.ZOMBIE:
-            endings.begin_end(change, instance, endings.EndReason.ZOMBIE_TIMEOUT, "its wait is over")
+            reason = instance.end_reason or endings.EndReason.ZOMBIE_TIMEOUT
+            endings.begin_end(change, instance, reason, "its wait is over")
 
     return act
 

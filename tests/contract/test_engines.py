@@ -140,6 +140,15 @@ def test_4_6_the_fifth_failure_adds_one_warning_and_then_the_log_is_quiet(site: 
     assert site.failures() == ["model_error"] * 5 + ["model_circuit_opened"]
 
 
+@pytest.mark.parametrize("ask", ["decide", "recommend"])
+def test_89_a_lone_agents_engine_that_fails_for_ten_minutes_is_one_more_warning_4_6(site: Site, ask: str) -> None:
+    site.engine.act = boom
+    for pause in (0, 300, 300, 300):
+        site.world.clock.advance(pause)
+        getattr(site.world.plane.decisions, ask)(site.world.agent_caller, site.agent_id)
+    assert site.failures() == ["model_error"] * 3 + ["model_always_failed", "model_error"]
+
+
 def test_e60_a_recommendation_asks_the_engine_too_and_queues_nothing(site: Site) -> None:
     site.engine.act = boom
     found = site.world.plane.decisions.recommend(site.world.user, site.agent_id)

@@ -12,6 +12,7 @@ from spotcore.ids import AgentId, CloudId
 from spotcore.instances import InstanceStatus
 from spotcore.pools import Mode
 from spotcore.roles import ReportedPrices
+from spotcore.service.machines import SwitchRequest
 from spotcore.switches import SwitchState, SwitchTimes
 from spotcore.switching import MachineReport, SwitchReport
 from tests.support.world import TYPE, World
@@ -29,13 +30,14 @@ def report(**facts: object) -> SwitchReport:
     return SwitchReport(**given)  # type: ignore[arg-type]
 
 
-def switching_agent(world: World, *, logical: str = OLD) -> AgentId:
+def switching_agent(world: World, *, logical: str = OLD, end_old: bool | None = None) -> AgentId:
     """A v2 or v4c whose ``switch`` is executing."""
     agent_id = world.register(logical, OLD).agent_id
     world.beat(agent_id, OLD)
     world.report_prices(agent_id, {"us-east-1a": "0.05", "us-east-1b": "0.03"})
     world.set(agent_id, min_savings_percent=22, auto_switch_enabled=False)
-    world.switch(agent_id)
+    wanted = SwitchRequest(target_mode=Mode.SPOT, pool_id=f"{TYPE}.us-east-1b", terminate_old=end_old)
+    world.plane.machines.force_switch(world.user, OLD, wanted)
     world.clock.advance(5)
     assert world.fetch(agent_id, Dialect.CLASSIC)
     return agent_id
@@ -119,6 +121,21 @@ def test_a_zombie_left_behind_is_never_released_also_after_a_day_rg10(world: Wor
     world.plane.commands.termination_result(world.agent_caller, agent_id, OLD, True, None)
     world.plane.upkeep.tick()
     assert world.aggregate(agent_id).agent.life is Life.DELETED
+
+
+@pytest.mark.parametrize(
+    ("setting", "word", "ends"), [(True, None, True), (True, False, False), (False, None, False), (False, True, True)]
+)
+def test_a_persons_word_on_the_old_machine_goes_with_it_rg10_cm_9(
+    world: World, setting: bool, word: bool | None, ends: bool
+) -> None:
+    agent_id = switching_agent(world, end_old=word)
+    world.set(agent_id, auto_terminate_enabled=setting)
+    heir_of(world)
+    send(world, agent_id, report())
+    world.clock.advance(300)
+    listed = world.plane.commands.terminate_list(world.agent_caller, agent_id).entries
+    assert [one.instance.cloud_id for one in listed] == [OLD] * ends
 
 
 def test_without_a_report_nothing_is_inferred_rg10(world: World) -> None:

@@ -301,6 +301,20 @@ def test_the_state_of_the_system_names_what_is_live_and_loaded_is_false_e07(lab:
     assert "Parameters 7 of the engine rules were stored" in texts
 
 
+def test_the_overview_says_that_models_are_loaded_while_a_model_session_is_active_as_e57_has_it_e03(lab: Site) -> None:
+    def said() -> bool:
+        loaded: bool = lab.call("GET", "/api/admin/stats").data["mlModelsLoaded"]
+        return loaded
+
+    uploaded(lab, a_model())
+    send(lab, ENGINE, an_engine("7"))
+    assert said() is False  # parameters of an engine are no model
+    session_id = activated(lab, a_model(0.2))
+    assert (said(), live(lab)) == (True, [session_id])
+    lab.plane.models.deactivate(session_id)
+    assert said() is False
+
+
 # ---- code and pickle
 
 

@@ -63,6 +63,20 @@ def test_e33_every_field_and_both_names_of_each_list_c19(host: Host) -> None:
     }  # fmt: skip
 
 
+def test_e33_types_are_those_of_the_family_that_have_pools_in_the_region_and_its_own_once(host: Host) -> None:
+    family = host.type.partition(".")[0]
+    for kind in ("xlarge", "2xlarge", "large"):
+        Host(host.tenant, kind, type=f"{family}.{kind}").price("b", "0.02")
+    Host(host.tenant, "metal", type=f"{family}.metal")  # runs somewhere, but nobody has seen a pool of it
+    Host(host.tenant, "near", type=f"{family}a.large").price("b", "0.02")  # another family with a name like it
+    known = [f"{family}.2xlarge", f"{family}.large", f"{family}.xlarge"]
+    data = asked(host, "/available-options")
+    assert (data["availableTypes"], data["instanceTypes"], data["currentType"]) == (known, known, host.type)
+    assert {row["instanceType"] for row in data["pools"]} == {host.type}  # no build can change its type
+    change(host.site, "pools", {"instance_type": f"{family}.xlarge"}, region="eu-west-1")
+    assert asked(host, "/available-options")["availableTypes"] == known[:2]
+
+
 def test_e33_the_impact_is_against_what_is_paid_now(host: Host) -> None:
     host.ondemand("0.1")
     host.price("b", "0.02")

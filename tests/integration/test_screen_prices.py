@@ -236,6 +236,18 @@ def test_e80_is_about_the_online_agent_that_was_heard_last(tenant: Tenant) -> No
     assert over_time(tenant, f"?instance_type={off.type}")["agent_id"] == off.agent_id
 
 
+def test_e80_with_nobody_online_and_no_name_given_no_agent_matches(tenant: Tenant) -> None:
+    off = Host(tenant, "off")
+    off.change(last_heartbeat_at=at(0), link="offline")
+    for nameless in ("", "?days=3&interval=day", "?agent_id=&instance_type="):
+        answer = tenant.get(f"/api/client/pricing-history{nameless}")
+        assert (answer.status, answer.body["error"]) == (404, "no agent matches")
+    assert over_time(tenant, f"?agent_id={off.agent_id}")["agent_id"] == off.agent_id
+    assert over_time(tenant, f"?instance_type={off.type}")["agent_id"] == off.agent_id
+    off.change(enabled=False, link="online")
+    assert over_time(tenant)["agent_id"] == off.agent_id  # what it runs and pays is not about being optimised
+
+
 @pytest.mark.parametrize(
     "query", ["?agent_id=unknown", "?instance_type=x9.large", "?agent_id={gone}", "?agent_id={other}"]
 )

@@ -16,7 +16,7 @@ from typing import Final
 from attrs import evolve, frozen
 
 from spotcore.decisions import Snapshot
-from spotcore.judgement import CONFIDENCE_THRESHOLD, DEADLINE, Advice, Circuit, fallback, judge_output
+from spotcore.judgement import CONFIDENCE_THRESHOLD, DEADLINE, Advice, Circuit, Streak, fallback, judge_output
 from spotcore.ports.world import Clock, Engine
 
 log = logging.getLogger("spotadapters.engine")
@@ -56,6 +56,7 @@ class EngineRunner:
         self._slots = threading.BoundedSemaphore(threads)
         self._lock = threading.Lock()
         self._circuit = Circuit()
+        self._streak = Streak()
         self._probing = False
 
     def advise(self, snapshot: Snapshot) -> Advice:
@@ -64,7 +65,8 @@ class EngineRunner:
         if not admitted:
             return fallback(snapshot, reason="model_circuit_open")
         advice = judge_output(self._ask(snapshot), snapshot, self._name, threshold=self._threshold)
-        return evolve(advice, circuit_opened=self._settle(sound=advice.rejected is None, probe=probe))
+        opened, alarming = self._settle(sound=advice.rejected is None, probe=probe)
+        return evolve(advice, circuit_opened=opened, always_fell_back=alarming)
 
     def _ask(self, snapshot: Snapshot) -> object:
         """Whatever the engine says within the deadline; a ``TimeoutError`` when it says nothing."""
@@ -101,14 +103,21 @@ class EngineRunner:
             self._probing = True
             return True, True
 
-    def _settle(self, *, sound: bool, probe: bool) -> bool:
-        """Count the call; True when the circuit has just opened. Of an open circuit the probe alone decides: calls that
-        began before it opened come too late to matter."""
+    def _settle(self, *, sound: bool, probe: bool) -> tuple[bool, bool]:
+        """Count the call: whether the circuit has just opened, and whether people are to be told that nothing but
+        failures came for ten minutes. Of an open circuit the probe alone decides: calls that began before it opened
+        come too late to matter."""
         with self._lock:
             was_open = self._circuit.opened_at is not None
             if probe:
                 self._probing = False
             elif was_open:
-                return False
-            self._circuit = self._circuit.after_success() if sound else self._circuit.after_failure(self._clock.now())
-            return not was_open and self._circuit.opened_at is not None
+                return False, False
+            if sound:
+                self._circuit, self._streak = self._circuit.after_success(), Streak()
+                return False, False
+            now, before = self._clock.now(), self._streak
+            self._circuit = self._circuit.after_failure(now)
+            opened = not was_open and self._circuit.opened_at is not None
+            self._streak = before.after_failure(now, circuit_opened=opened)
+            return opened, self._streak.is_news(before, circuit_opened=opened)

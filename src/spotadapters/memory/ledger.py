@@ -3,15 +3,17 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from spotcore import prices
 from spotcore.errors import InvariantViolated
 from spotcore.ids import ClientId, InstanceId
 from spotcore.ledger import Entry, Line, Revision
+from spotcore.money import amount
 from spotcore.ports.ledger import Accruing, OndemandPrices, TypeInRegion
-from spotcore.pricing import Bucket, OndemandPrice
-from spotcore.tenure import Tenure
+from spotcore.pricing import Bucket, OndemandPrice, Quality
+from spotcore.tenure import Role, Tenure
 
 if TYPE_CHECKING:
     from spotadapters.memory.store import Journal
@@ -68,6 +70,17 @@ class MemoryLedger:
             if one.line.instance_id in instance_ids and one.line.started_at >= since:
                 found[one.line.instance_id].append(one)
         return found
+
+    def costs(
+        self, client_id: ClientId, instance_ids: Collection[InstanceId], role: Role
+    ) -> Mapping[InstanceId, Decimal]:
+        found: dict[InstanceId, Decimal] = {}
+        for one in self._of(client_id):
+            line = one.line
+            priced = line.role is role and line.quality is not Quality.UNPRICED
+            if line.instance_id in instance_ids and priced and line.paid_price is not None:
+                found[line.instance_id] = found.get(line.instance_id, Decimal(0)) + line.paid_price * line.hours
+        return {name: amount(total) for name, total in found.items()}
 
     def spot(self, pool_ids: Collection[str], since: datetime, until: datetime) -> Mapping[str, Sequence[Bucket]]:
         found = {

@@ -39,7 +39,7 @@ from spotcore.instances import ACTIVE, Instance, InstanceStatus
 from spotcore.ledger import Entry
 from spotcore.market import BOOTS_COUNTED, INCIDENTS_COUNTED, Market, OndemandQuote, PoolRecord, SpotQuote
 from spotcore.models import ModelSession
-from spotcore.pools import parse_pool
+from spotcore.pools import family_of, parse_pool
 from spotcore.ports.ledger import TypeInRegion
 from spotcore.ports.storage import Credential, Keys, MachineBinding, PollView, StoredAnswer, TokenRecord, UnitOfWork
 from spotcore.prices import Observation, OndemandObservation, PriceReport, PriceSource
@@ -532,6 +532,16 @@ class MemoryPrices:
             else None
         )
         return Market(spot=spot, ondemand=ondemand, pools=pools)
+
+    def types(self, family: str, region: str | None) -> Sequence[str]:
+        known = {parse_pool(pool_id) for pool_id in self._tables.buckets}
+        return sorted(
+            {
+                one.instance_type
+                for one in known
+                if family_of(one.instance_type) == family and region in (None, one.region)
+            }
+        )
 
     def groups(self, received_since: datetime) -> Sequence[TypeInRegion]:
         pools = {one.pool_id for report, one in self._tables.raw.values() if report.received_at >= received_since}

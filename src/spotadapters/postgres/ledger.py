@@ -23,7 +23,7 @@ from spotcore.ledger import Entry, Line, Revision
 from spotcore.ports.ledger import Accruing, OndemandPrices, TypeInRegion
 from spotcore.pricing import Bucket, ListPrice, OndemandPrice
 from spotcore.switches import PrimaryPeriod
-from spotcore.tenure import Tenure
+from spotcore.tenure import Role, Tenure
 
 LINES = 2_000  # written by one statement, which may take 4 s
 
@@ -59,6 +59,14 @@ class PostgresLedger:
                 entry = _entry(loads(text))
                 found[entry.line.instance_id].append(entry)
         return found
+
+    def costs(
+        self, client_id: ClientId, instance_ids: Collection[InstanceId], role: Role
+    ) -> Mapping[InstanceId, Decimal]:
+        values = {"client_id": client_id, "instance_ids": sorted(instance_ids), "role": role.value}
+        with translated():
+            rows = self._connection.execute(query("ledger_costs"), values).fetchall()
+        return {InstanceId(name): total for name, total in rows if total is not None}
 
     def spot(self, pool_ids: Collection[str], since: datetime, until: datetime) -> Mapping[str, Sequence[Bucket]]:
         found: dict[str, list[Bucket]] = defaultdict(list)

@@ -25,9 +25,10 @@ def report_facts(report: PriceReport) -> dict[str, Any]:
 
 
 def spot_rows(report: PriceReport) -> list[dict[str, Any]]:
-    """Its accepted observations."""
+    """Its accepted observations, in the order of their keys: two who tell the same at once would otherwise each hold
+    what the other waits for."""
     rows = []
-    for one in report.observations:
+    for one in sorted(report.observations, key=lambda seen: (seen.observed_at, seen.submission_id)):
         pool: Pool = _pool(one.pool_id)
         rows.append(
             {

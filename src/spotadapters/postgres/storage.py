@@ -474,6 +474,11 @@ class PostgresPrices:
         market, listed = _market(loads(row[0])), row[1]
         return market if listed is None else evolve(market, ondemand=OndemandQuote(price=listed, observed_at=now))
 
+    def types(self, family: str, region: str | None) -> Sequence[str]:
+        with translated():
+            rows = self._connection.execute(query("price_types"), {"family": family, "region": region}).fetchall()
+        return [row[0] for row in rows]
+
     def groups(self, received_since: datetime) -> Sequence[TypeInRegion]:
         with translated():
             rows = self._connection.execute(query("price_groups"), {"received_since": received_since}).fetchall()

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Protocol
 
 from attrs import frozen
@@ -9,7 +10,7 @@ from attrs import frozen
 from spotcore.ids import ClientId, InstanceId
 from spotcore.ledger import Entry, Revision
 from spotcore.pricing import Bucket, ListPrice, OndemandPrice
-from spotcore.tenure import Tenure
+from spotcore.tenure import Role, Tenure
 
 
 @frozen(kw_only=True)
@@ -52,6 +53,12 @@ class LedgerStore(Protocol):
         self, client_id: ClientId, instance_ids: Collection[InstanceId], since: datetime
     ) -> Mapping[InstanceId, Sequence[Entry]]:
         """Their lines that start at or after an instant."""
+        ...
+
+    def costs(
+        self, client_id: ClientId, instance_ids: Collection[InstanceId], role: Role
+    ) -> Mapping[InstanceId, Decimal]:
+        """What each of them cost in that role, $: the exact sum, rounded once (P12). Without a priced line: missing."""
         ...
 
     def spot(self, pool_ids: Collection[str], since: datetime, until: datetime) -> Mapping[str, Sequence[Bucket]]:

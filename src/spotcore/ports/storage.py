@@ -203,6 +203,10 @@ class PriceStore(Protocol):
         """Quotes and records of every pool of the type and region; the client's own fresh observations come first."""
         ...
 
+    def types(self, family: str, region: str | None) -> Sequence[str]:
+        """Instance types of a family that have pools in the region, or anywhere; by name."""
+        ...
+
     def groups(self, received_since: datetime) -> Sequence[TypeInRegion]:
         """Types in regions of which something was received or imported since, in order."""
         ...

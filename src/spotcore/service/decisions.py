@@ -157,7 +157,8 @@ class Decisions:
     def _audit(self, uow: UnitOfWork, aggregate: Aggregate, advice: Advice, now: datetime) -> None:
         """What went wrong with an engine (4.6): by its kind alone, never its own words (NT-3)."""
         opened = EventKind.MODEL_CIRCUIT_OPENED if advice.circuit_opened else None
-        kinds = [kind for kind in (advice.rejected, opened) if kind is not None]
+        useless = EventKind.MODEL_ALWAYS_FAILED if advice.always_fell_back else None  # failure 89
+        kinds = [kind for kind in (advice.rejected, opened, useless) if kind is not None]
         if not kinds:
             return
         uow.audit.add(

@@ -26,7 +26,7 @@ from spotcore.ids import AgentId, InstanceId, launch_placeholder, replica_placeh
 from spotcore.instances import Instance, InstanceStatus
 from spotcore.market import Market
 from spotcore.placement import Placement, Via
-from spotcore.pools import Mode, parse_pool, pool_of, require_same_family
+from spotcore.pools import Mode, family_of, parse_pool, pool_of, require_same_family
 from spotcore.ports.storage import Keys
 from spotcore.replicas import ReplicaEnd, ReplicaKind
 from spotcore.service.kernel import Caller, Kernel, require_live
@@ -148,6 +148,14 @@ class Machines:
             machine = find_row(aggregate, instance_id)
             market = uow.prices.market(acting.client_id, machine.instance_type, aggregate.agent.region, now)
         return machine, market
+
+    def types_like(self, instance_type: str | None, region: str | None) -> tuple[str, ...]:
+        """E33: the types of the same family that have pools in the region, its own among them."""
+        if instance_type is None:
+            return ()
+        with self.kernel.transactions() as uow:
+            known = uow.prices.types(family_of(instance_type), region)
+        return tuple(sorted({*known, instance_type}))
 
 
 def find_row(aggregate: Aggregate, name: str) -> Instance:

@@ -1,10 +1,10 @@
 """Replicas by hand and by report: E43, E45…E50."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from spotcore import placement, reports, standby
 from spotcore.agents import Life
@@ -19,6 +19,7 @@ from spotcore.errors import (
     PoolMismatch,
     ReplicaExists,
     ReplicaInactive,
+    SpotError,
     UnsupportedOperation,
 )
 from spotcore.ids import AgentId, InstanceId, ReplicaId
@@ -30,6 +31,7 @@ from spotcore.ports.storage import Keys
 from spotcore.replicas import Replica, ReplicaEnd, ReplicaKind, ReplicaState
 from spotcore.reports import ReplicaStatusReport
 from spotcore.service.kernel import Caller, Kernel, require_live, require_not_deleted
+from spotcore.service.replica_costs import costs_of
 from spotcore.standby import MachineFacts
 from spotcore.switches import Switch, SwitchTrigger
 
@@ -68,10 +70,11 @@ class ReplicaView:
 
 @frozen(kw_only=True)
 class Promotion:
-    """E46."""
+    """E46. ``follows_anyway``: another replica comes though none was wanted, for manual mode promises one (MR-2)."""
 
     switch: Switch
     demoted: bool
+    follows_anyway: bool = False
 
 
 @frozen
@@ -115,9 +118,11 @@ class Replicas:
         replica_id: str,
         *,
         demote_old_primary: bool = False,
+        terminate_old: bool | None = None,
+        create_next: bool | None = None,
     ) -> Promotion:
-        """E46 (PR-1…PR-7). Already done: the stored result (PR-2). Raises ``NotFound``, ``ReplicaNotReady``,
-        ``ReplicaNotPromotable``."""
+        """E46 (PR-1…PR-7). Already done: the stored result (PR-2). ``terminate_old`` None means the agent's setting,
+        ``create_next`` None manual mode. Raises ``NotFound``, ``ReplicaNotReady``, ``ReplicaNotPromotable``."""
 
         def rule(change: Change) -> Promotion:
             require_live(change.aggregate)
@@ -127,8 +132,13 @@ class Replicas:
                 return made
             standby.require_promotable(change, replica)
             keep = demote_old_primary and standby.may_keep_old(change, replica)
-            switch = standby.promote(change, replica, SwitchTrigger.MANUAL_PROMOTION, keep_old_as_replica=keep)
-            return Promotion(switch=switch, demoted=keep)
+            switch = standby.promote(
+                change, replica, SwitchTrigger.MANUAL_PROMOTION, keep_old_as_replica=keep, terminate_old=terminate_old
+            )
+            manual = change.agent.config.manual_replica_enabled  # then the next one follows by itself (MR-2)
+            if create_next and not manual:
+                _launch_next(change)
+            return Promotion(switch=switch, demoted=keep, follows_anyway=manual and create_next is False and not keep)
 
         return self.kernel.run(caller, agent_id, rule, keys=Keys(replica_ids=(replica_id,)), market=True)
 
@@ -230,7 +240,7 @@ class Replicas:
             return Listing(revision=revision)
         rows = (_view(aggregate, row.replica_id) for row in aggregate.replicas.values())
         wanted = (row for row in rows if row.replica.state is ReplicaState.LAUNCHING and row.instance.cloud_id is None)
-        return Listing(views=tuple(wanted), revision=revision)
+        return Listing(views=self._priced(aggregate, wanted), revision=revision)
 
     def end_list(self, caller: Caller, agent_id: AgentId) -> Listing:
         """``to_end``, and how long it stays so."""
@@ -241,7 +251,7 @@ class Replicas:
         running = [one for one in views if one.instance.cloud_id and one.instance.status.value == "terminating"]
         later = [one.instance.protected_until for one in running if one.instance.notice_protects(now)]
         return Listing(
-            views=tuple(one for one in running if not one.instance.notice_protects(now)),
+            views=self._priced(aggregate, (one for one in running if not one.instance.notice_protects(now))),
             revision=aggregate.agent.revision,
             until=min((at for at in later if at is not None), default=None),
         )
@@ -250,7 +260,21 @@ class Replicas:
         """E43 without a status: live replicas, or all that are kept; newest first."""
         aggregate = self._observed(caller, agent_id)
         rows = sorted(aggregate.replicas.values(), key=lambda row: row.created_at, reverse=True)
-        return tuple(_view(aggregate, row.replica_id) for row in rows if include_ended or row.is_live)
+        shown = (_view(aggregate, row.replica_id) for row in rows if include_ended or row.is_live)
+        return self._priced(aggregate, shown)
+
+    def _priced(self, aggregate: Aggregate, views: Iterable[ReplicaView]) -> tuple[ReplicaView, ...]:
+        """With what they cost. A list that has to launch a machine never fails over a price (5.2)."""
+        views = tuple(views)
+        if not views:
+            return ()
+        try:
+            with self.kernel.transactions() as uow:
+                costs = costs_of(uow.ledger, aggregate, [one.replica for one in views], self.kernel.clock.now())
+        except SpotError:
+            return views
+        priced = ((one, costs[one.replica.replica_id]) for one in views)
+        return tuple(evolve(one, hourly_cost=cost.hourly, total_cost=cost.total) for one, cost in priced)
 
     def _observed(self, caller: Caller, agent_id: AgentId) -> Aggregate:
         aggregate = self.kernel.read(caller, agent_id)
@@ -306,6 +330,15 @@ def _place(change: Change, wanted: ReplicaRequest) -> Placement:
     if place.via not in (Via.REPLICA_LIST, Via.LAUNCH_COMMAND):
         raise NoSuitablePool("no pool satisfies the zones and the cost asked for")
     return place
+
+
+def _launch_next(change: Change) -> None:
+    """E46: the next replica, asked for by hand. The promotion stands where none can be launched."""
+    if change.aggregate.live_replica is not None or not change.agent.abilities.can_launch_replica:  # I2, MR-3, Z27
+        return
+    place = placement.cheapest_replica_pool(change.aggregate, change.market, change.now)
+    if place.via in (Via.REPLICA_LIST, Via.LAUNCH_COMMAND):
+        standby.launch(change, place, ReplicaKind.MANUAL, Origin.OPERATOR, created_by="user")
 
 
 def _promoted_before(change: Change, replica: Replica) -> Promotion | None:

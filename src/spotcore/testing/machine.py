@@ -56,6 +56,7 @@ BUILD_EVIDENCE = {
 }
 picks = st.integers(min_value=0, max_value=7)
 zones = st.sampled_from(ZONES)
+wishes = st.sampled_from((None, True, False))
 
 
 class FleetMachine(RuleBasedStateMachine):
@@ -369,15 +370,16 @@ class FleetMachine(RuleBasedStateMachine):
     def creates_replica(self, who: Any) -> None:
         self._try(lambda: self.plane.replicas.create(self._caller(who, "client"), who[1], ReplicaRequest()))
 
-    @rule(who=agents, pick=picks, demote=st.booleans())
-    def promotes_replica(self, who: Any, pick: int, demote: bool) -> None:
+    @rule(who=agents, pick=picks, demote=st.booleans(), end_old=wishes, another=wishes)
+    def promotes_replica(self, who: Any, pick: int, demote: bool, end_old: bool | None, another: bool | None) -> None:
         replica = self._pick_replica(who, pick)
         if replica is not None:
             self._try(
                 lambda: self.plane.replicas.promote(
-                    self._caller(who, "client"), who[1], replica.replica_id, demote_old_primary=demote
+                    self._caller(who, "client"), who[1], replica.replica_id, demote_old_primary=demote,
+                    terminate_old=end_old, create_next=another,
                 )
-            )
+            )  # fmt: skip
 
     @rule(who=agents, pick=picks)
     def deletes_replica(self, who: Any, pick: int) -> None:
@@ -385,15 +387,16 @@ class FleetMachine(RuleBasedStateMachine):
         if replica is not None:
             self._try(lambda: self.plane.replicas.delete(self._caller(who, "client"), who[1], replica.replica_id))
 
-    @rule(who=agents, az=zones, ondemand=st.booleans())
-    def forces_switch(self, who: Any, az: str, ondemand: bool) -> None:
+    @rule(who=agents, az=zones, ondemand=st.booleans(), end_old=wishes)
+    def forces_switch(self, who: Any, az: str, ondemand: bool, end_old: bool | None) -> None:
         primary = self._load(who).primary
         machine = primary.cloud_id if primary is not None else None
         if machine is None:
             return
         wanted = SwitchRequest(
-            target_mode=Mode.ONDEMAND if ondemand else Mode.SPOT, pool_id=None if ondemand else f"{TYPE}.{az}"
-        )
+            target_mode=Mode.ONDEMAND if ondemand else Mode.SPOT, pool_id=None if ondemand else f"{TYPE}.{az}",
+            terminate_old=end_old,
+        )  # fmt: skip
         self._try(lambda: self.plane.machines.force_switch(self._caller(who, "client"), machine, wanted))
 
     @rule(who=agents, pick=picks)
@@ -546,6 +549,8 @@ class FleetMachine(RuleBasedStateMachine):
             for row in aggregate.instances.values():
                 due = endings.zombie_due_at(aggregate, row)
                 assert due is None or due > now or row.instance_id in listed or row.last_end_attempt_at is not None
+                kept = row.status is InstanceStatus.ZOMBIE and row.end_reason is endings.EndReason.KEPT
+                assert not kept or row.instance_id not in listed  # CM-9
             wants = aggregate.agent.config.manual_replica_enabled and aggregate.agent.abilities.can_launch_replica
             if wants and aggregate.primary is not None and aggregate.agent.is_live and aggregate.open_failover is None:
                 assert live is not None or aggregate.agent.next_replica_at is not None

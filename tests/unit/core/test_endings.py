@@ -147,6 +147,8 @@ def test_in10_in13_a_confirmation_ends_the_machine_once_gr4(status: InstanceStat
         (a_machine("old", S.ZOMBIE, zombie_since=later(1)), True, None),  # its wait ends a second later
         (a_machine("old", S.ZOMBIE, cloud_id=None), True, None),
         (a_machine("old", S.TERMINATING, end_reason=EndReason.ZOMBIE_TIMEOUT), True, EndReason.ZOMBIE_TIMEOUT),
+        (a_machine("old", S.ZOMBIE, end_reason=EndReason.MANUAL_TERMINATE), False, EndReason.MANUAL_TERMINATE),
+        (a_machine("old", S.ZOMBIE, end_reason=EndReason.KEPT), True, None),  # E46
         (a_machine("old", S.TERMINATING, end_reason=EndReason.ZOMBIE_TIMEOUT), False, None),
         (a_machine("old", S.TERMINATING, end_reason=EndReason.REPLICA_TERMINATED), False, EndReason.REPLICA_TERMINATED),
         (a_machine("old", S.TERMINATING, end_reason=EndReason.MANUAL_TERMINATE), False, EndReason.MANUAL_TERMINATE),
@@ -187,6 +189,41 @@ def test_in25_attempts_are_300_s_apart_and_after_the_twelfth_failure_an_hour(
     assert (listed(before, since_last) != []) is asked
     after = passed(before, since_last).after
     assert (CommandKind.TERMINATE in open_kinds(after)) is (asked and build is Build.V5)
+
+
+@pytest.mark.parametrize(
+    ("failures", "since_last", "asked"),
+    [
+        (0, None, True),  # never tried
+        (1, 0, False),
+        (1, 299.999, False),
+        (1, 300, True),
+        (11, 299.999, False),
+        (11, 300, True),
+        (12, 300, False),
+        (12, 3_599.999, False),
+        (12, 3_600, True),
+    ],
+)
+def test_in25_attempts_at_a_zombie_that_no_step_has_reached_yet_are_as_far_apart(
+    failures: int, since_last: float | None, asked: bool
+) -> None:
+    """The list names a zombie whose wait is over before the zombie step has made it ``terminating`` (JB-5)."""
+    tried_at = later(-since_last) if since_last is not None else None
+    before = with_old(S.ZOMBIE, zombie_since=later(-9_000), end_failures=failures, last_end_attempt_at=tried_at)
+    found = endings.terminate_list(before, later(0))
+    assert [(row.instance.instance_id, row.reason, row.seconds) for row in found] == (
+        [("old", EndReason.ZOMBIE_TIMEOUT, 9_000)] if asked else []
+    )
+
+
+@pytest.mark.parametrize("at", [0, 299])
+def test_in21_an_attempt_before_the_wait_is_over_neither_shortens_nor_restarts_it(at: float) -> None:
+    before = with_old(S.ZOMBIE, end_failures=1, last_end_attempt_at=later(at))
+    assert listed(before, 299.999) == []
+    due = max(300, at + 300)  # the wait, and the spacing of attempts
+    assert listed(before, due - 0.001) == []
+    assert listed(before, due) == [("old", EndReason.ZOMBIE_TIMEOUT)]
 
 
 def test_in25_the_twelfth_failure_alone_is_critical() -> None:

@@ -186,7 +186,7 @@ def test_two_kinds_never_share_a_key() -> None:
 ALLOWED = {
     "logical_agent_id", "machine", "reason", "applied", "job", "last_success", "config_version", "name", "old_token_ends", "target",
     "savings_impact", "command_type", "failures", "deadline", "failover_ms",
-    "pool_id", "price", "side", "threshold", "session_id", "version",
+    "pool_id", "price", "side", "threshold", "session_id", "version", "engine",
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from spotcore import dispatch, reports, switching, upkeep
 from spotcore.aggregate import Aggregate
@@ -115,6 +116,38 @@ def test_12_1_a_failed_launch_of_a_replica_is_one_message_of_the_replica_rp4() -
     assert kinds(outcome) == ["replica_failed"]
     assert messages(outcome)[0].severity.value == "warning"
     assert messages(outcome)[0].message == "The replica of web failed: no capacity"
+
+
+@pytest.mark.parametrize(
+    ("fetched", "kind", "reason"),
+    [(False, K.COMMAND_EXPIRED, "not fetched in time"), (True, K.COMMAND_UNDELIVERABLE, "undeliverable")],
+)
+@pytest.mark.parametrize("by_job", [True, False])
+def test_12_1_a_launch_of_a_replica_that_nobody_fetched_or_answered_is_one_message_of_the_replica_cm5_z13(
+    fetched: bool, kind: EventKind, reason: str, by_job: bool
+) -> None:
+    target = a_machine("r", InstanceStatus.LAUNCHING, cloud_id=None, confirmed_at=None, created_at=START)
+    launch = a_command(CommandKind.LAUNCH, Origin.MANUAL_MODE, target_instance_id="r")
+    replica = a_replica(state=ReplicaState.LAUNCHING, created_at=START)
+    aggregate = an_aggregate(target, executing(launch) if fetched else launch, replica, build=Build.V5)
+    at = later(900)  # of both: the TTL of 900 s and the lease of 360 s are over
+    rule = upkeep.pass_time if by_job else lambda change: dispatch.hand_out(change, Dialect.MODERN)
+    outcome = decided(evolve(aggregate, agent=evolve(aggregate.agent, last_heartbeat_at=at)), rule, at)
+    assert kinds(outcome) == ["replica_failed"]
+    assert messages(outcome)[0].message == f"The replica of web failed: {reason}"
+    (ended,) = told(outcome, kind)  # the audit log has both
+    assert (ended.facts["told_by"], ended.facts["command_id"]) == ("replica_failed", launch.command_id)
+
+
+@pytest.mark.parametrize(("fetched", "said"), [(False, ["command_expired"]), (True, ["switch_failed"])])
+def test_12_1_a_chain_that_nobody_fetched_or_answered_is_one_message_cm5_z13(fetched: bool, said: list[str]) -> None:
+    aggregate, launch = a_chain()
+    waiting = evolve(launch, state=CommandState.PENDING, leased_until=None, delivered_at=None, deliveries=0)
+    at = later(900)
+    commands = {launch.command_id: launch if fetched else waiting}
+    agent = evolve(aggregate.agent, last_heartbeat_at=at)
+    outcome = decided(evolve(aggregate, commands=commands, agent=agent), upkeep.pass_time, at)
+    assert kinds(outcome) == said
 
 
 def test_12_1_a_failure_that_no_other_row_covers_still_tells_of_its_command() -> None:

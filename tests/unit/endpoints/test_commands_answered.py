@@ -113,6 +113,48 @@ def test_e70_a_malformed_text_loses_no_verdict(host: Any, value: Any) -> None:
     assert command(host, command_id).state == "failed"
 
 
+TOLD = {"execution_result": {"new": "i-0b"}, "execution_time": 41.5, "duration_seconds": 42}
+KEPT = {"new": "i-0b", "execution_time": 41.5, "duration_seconds": 42}
+
+
+@pytest.mark.parametrize(("verdict", "state"), [({}, "executing"), ({"success": False}, "failed")])
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        (TOLD, KEPT),
+        ({"result": {"new": "i-0b"}}, {"new": "i-0b"}),
+        ({"execution_result": {"of": "this"}, "result": {"of": "that"}}, {"of": "this"}),
+        ({"duration_seconds": 0}, {"duration_seconds": 0}),
+        ({"execution_time": "2026-03-02T12:00:41Z"}, {"execution_time": "2026-03-02T12:00:41Z"}),
+        ({"duration_seconds": -1, "execution_time": True}, {}),
+        ({"duration_seconds": "long", "execution_time": [1]}, {}),
+        ({"duration_seconds": 10**30, "execution_time": 10**30}, {}),
+        ({"duration_seconds": None, "execution_time": None}, {}),
+        ({"execution_result": {"duration_seconds": 7}, "duration_seconds": 42}, {"duration_seconds": 42}),
+    ],
+)
+def test_e70_how_long_it_took_and_what_came_of_it_is_stored_with_the_command(
+    host: Any, verdict: Any, state: str, told: Any, kept: Any
+) -> None:
+    command_id = switching(host)
+    assert executed(host, command_id, {**verdict, **told}).status == 200
+    found = command(host, command_id)
+    assert found.state == state
+    assert {name: value for name, value in found.result.items() if name != "acknowledged"} == kept
+
+
+def test_e70_no_word_of_an_agent_makes_a_switch_count_as_run_t19(host: Any) -> None:
+    command_id = switching(host)
+    executed(host, command_id, {"success": False, "execution_result": {"acknowledged": True}})
+    assert "acknowledged" not in command(host, command_id).result
+
+
+def test_e70_a_longer_text_than_any_time_is_cut(host: Any) -> None:
+    command_id = switching(host)
+    executed(host, command_id, {"execution_time": "x" * 1_000})
+    assert command(host, command_id).result["execution_time"] == "x" * 64
+
+
 def test_e70_the_first_result_stands_and_another_is_only_noted_cm_6(desk: Desk, host: Any) -> None:
     command_id = switching(host)
     for success in (False, False, True):

@@ -1,6 +1,8 @@
 """E40, E41, E55, E69…E73: agents fetch commands and report what came of them."""
 
 from collections.abc import Mapping
+from contextlib import suppress
+from decimal import Decimal
 from typing import Any, Final
 
 from attrs import frozen
@@ -13,7 +15,7 @@ from spotadapters.http.waiting import MAX_WAIT_SECONDS
 from spotadapters.wire import asking
 from spotadapters.wire.answers import shown
 from spotadapters.wire.objects import CommandItem, command_item
-from spotadapters.wire.parsing import flag, required, wire
+from spotadapters.wire.parsing import flag, number, required, wire
 from spotcore.builds import Evidence
 from spotcore.dispatch import Dialect
 from spotcore.errors import NotFound, ValidationFailed
@@ -75,7 +77,29 @@ class Executed:
 
     LENIENT = True
     message: str | None = wire("error", "error_message", clip=True)
-    execution_result: Mapping[str, Any] | None = wire()
+    execution_result: Mapping[str, Any] | None = wire("result")
+    execution_time: Decimal | str | None = wire()  # nobody says whether it is an instant or seconds
+    duration_seconds: Decimal | None = wire()
+
+    @property
+    def outcome(self) -> Mapping[str, Any]:
+        """What is stored with the command."""
+        told = dict(self.execution_result or {})
+        if isinstance(self.execution_time, str):
+            told["execution_time"] = self.execution_time[:MAX_TIME]
+        else:
+            with suppress(ValueError):
+                told["execution_time"] = _plain(number(self.execution_time))
+        if self.duration_seconds is not None and self.duration_seconds >= 0:
+            told["duration_seconds"] = _plain(self.duration_seconds)
+        return told
+
+
+MAX_TIME: Final = 64  # characters
+
+
+def _plain(value: Decimal) -> int | float:
+    return int(value) if value == value.to_integral_value() else float(value)
 
 
 def _success(data: Mapping[str, Any]) -> bool | None:
@@ -123,7 +147,7 @@ class Acknowledged:
 
 def _reported(call: Call, name: str, success: bool | None, evidence: Evidence) -> Answer:
     body = call.parse(Executed)
-    report = CommandReport(command=name, success=success, message=body.message, result=body.execution_result)
+    report = CommandReport(command=name, success=success, message=body.message, result=body.outcome)
     command = call.plane.commands.result(call.agent_caller(), call.agent_id, report, (evidence,))
     if command is None:
         raise NotFound("unknown command")

@@ -307,7 +307,7 @@ class PriceHistoryAnswer:
 
 
 def pricing_history(call: Call) -> Answer:
-    """E80: of the named agent or type, else of the agent seen last."""
+    """E80: of the named agent or type, else of the online agent seen last."""
     asked = call.asked(PriceQuery)
     named = ClientId(asked.client_id) if asked.client_id else None
     scope = call.principal.acting(named, actor="client").client_id or None

@@ -238,7 +238,7 @@ def options(call: Call) -> Answer:
             )
         )
     pools = _ranked(rows)
-    types = (machine.instance_type,) if machine.instance_type else ()
+    types = call.plane.machines.types_like(machine.instance_type, machine.region)
     return Answer(
         data=Options(
             current_type=machine.instance_type,

@@ -41,7 +41,7 @@ class Stats:
     emergency_switches: int
     backend_health: str
     decision_engine_loaded: bool
-    ml_models_loaded: bool
+    ml_models_loaded: bool = shown(doc="a model session is active, as in E57")
 
 
 def by_trigger(counts: Mapping[str, int]) -> dict[str, int]:
@@ -66,7 +66,7 @@ def stats(call: Call) -> Answer:
             emergency_switches=switches["emergency"],
             backend_health="Healthy" if loaded else "Decision Engine Not Loaded",
             decision_engine_loaded=loaded,
-            ml_models_loaded=False,
+            ml_models_loaded=bool(call.plane.models.live(SessionKind.MODEL)),
         )
     )
 

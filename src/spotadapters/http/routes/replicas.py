@@ -26,6 +26,7 @@ from spotcore.standby import MachineFacts
 
 EITHER_SAFE: Final = Access(needs=Needs.EITHER, while_suspended=True)
 EITHER_ALWAYS: Final = Access(needs=Needs.EITHER, while_suspended=True, winding_down=True)
+ANOTHER_FOLLOWS: Final = "; manual replica mode is on, so another follows: switch it off to keep none"
 
 
 def sync_status(replica: Replica, now: datetime) -> str:
@@ -294,9 +295,12 @@ def create(call: Call) -> Answer:
 
 @frozen(kw_only=True)
 class Promote:
-    """E46."""
+    """E46. Without a word of ``auto_terminate_old_primary`` the agent's setting decides, without one of
+    ``create_new_replica`` manual mode. ``wait_for_sync`` is not read: what is not ready is refused anyway (PR-3)."""
 
     demote_old_primary: bool = wire(default=False)
+    auto_terminate_old_primary: bool | None = wire()
+    create_new_replica: bool | None = wire()
 
 
 @frozen(kw_only=True)
@@ -316,7 +320,8 @@ def promote(call: Call) -> Answer:
     body = call.parse(Promote)
     done = call.plane.replicas.promote(
         call.agent_caller(actor="client"), call.agent_id, call.path_id("replica_id"),
-        demote_old_primary=body.demote_old_primary,
+        demote_old_primary=body.demote_old_primary, terminate_old=body.auto_terminate_old_primary,
+        create_next=body.create_new_replica,
     )  # fmt: skip
     return Answer(
         data=Promoted(
@@ -325,7 +330,8 @@ def promote(call: Call) -> Answer:
             old_instance_id=done.switch.old_cloud_id,
             demoted=done.demoted,
             switch_time=done.switch.recorded_at,
-        )
+        ),
+        message="Replica promoted" + ANOTHER_FOLLOWS if done.follows_anyway else None,  # MR-2
     )
 
 
@@ -345,7 +351,7 @@ def delete(call: Call) -> Answer:
     manual = call.plane.agents.config(caller, call.agent_id).config.manual_replica_enabled
     message = "Replica deleted"
     if manual:
-        message += "; manual replica mode is on, so another follows: switch it off to keep none"  # MR-5
+        message += ANOTHER_FOLLOWS  # MR-5
     return Answer(data=ReplicaDeleted(replica_id=replica.replica_id, terminated_at=replica.ended_at), message=message)
 
 

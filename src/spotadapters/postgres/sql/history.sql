@@ -53,12 +53,14 @@ where o.instance_type = %(instance_type)s and o.region = %(region)s and not o.fl
 order by o.observed_at;
 
 -- name: latest_agent
+-- Somebody who names neither an agent nor a type means one that is online (E80).
 select jsonb_build_object('agent_id', a.agent_id, 'instance_type', a.instance_type, 'region', a.region,
                           'registered', a.registered_ondemand_price)::text
 from agent_screen a
 where a.life = 'live' and a.client_status <> 'deleted' and (%(client_id)s::text is null or a.client_id = %(client_id)s)
   and (%(agent_id)s::text is null or a.agent_id = %(agent_id)s)
   and (%(instance_type)s::text is null or a.instance_type = %(instance_type)s)
+  and (a.link = 'online' or coalesce(%(agent_id)s::text, %(instance_type)s::text) is not null)
 order by a.link <> 'online', a.last_heartbeat_at desc nulls last, a.agent_id limit 1;
 
 -- name: registered_price

@@ -25,6 +25,11 @@ select to_jsonb(l)::text from ledger_lines l
 where client_id = %(client_id)s and instance_id = any(%(instance_ids)s) and started_at >= %(since)s
 order by instance_id, started_at, line_id;
 
+-- name: ledger_costs
+select instance_id, round(sum(cost), 8) from ledger_exact
+where client_id = %(client_id)s and instance_id = any(%(instance_ids)s) and role = %(role)s
+group by instance_id;
+
 -- name: ledger_spot
 -- Equal neighbours without a hole as one row: prices stand still for hours.
 with b as (

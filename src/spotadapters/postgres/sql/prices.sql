@@ -54,6 +54,11 @@ select coalesce(listed_ondemand(%(instance_type)s, %(region)s, %(now)s), (
     where instance_type = %(instance_type)s and region = %(region)s and not flagged
     order by observed_at desc limit 1));
 
+-- name: price_types
+select instance_type from pools
+where split_part(instance_type, '.', 1) = %(family)s and (region = %(region)s or %(region)s::text is null)
+group by instance_type order by instance_type collate "C";
+
 -- name: price_groups
 select distinct p.instance_type, p.region
 from raw_prices r join pools p on p.pool_id = r.pool_id where r.received_at >= %(received_since)s

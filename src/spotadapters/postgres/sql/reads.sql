@@ -25,9 +25,11 @@ select jsonb_build_object(
         where d.client_id = a.client_id and d.agent_id = a.agent_id order by d.started_at desc limit 1) end,
     'cost', (select coalesce(round(sum(l.cost), 8), 0) from ledger_exact l
              where l.client_id = r.client_id and l.instance_id = r.instance_id and l.role = 'replica'),
-    'price', (select b.price from price_buckets b where b.pool_id = r.pool_id
-              and b.observed_at > %(now)s - interval '60 minutes'
-              and b.bucket_start > %(now)s - interval '65 minutes' order by b.bucket_start desc limit 1)
+    'price', case when r.pool_id is not null then (
+                  select b.price from price_buckets b where b.pool_id = r.pool_id and b.bucket_start <= %(now)s
+                      and b.bucket_start > %(now)s - interval '60 minutes' order by b.bucket_start desc limit 1)
+              when i.mode = 'ondemand' then ondemand_in_force(i.instance_type, i.region, a.registered_ondemand_price)
+              end
 )::text
 from replicas r
 join instances i on i.client_id = r.client_id and i.instance_id = r.instance_id
