@@ -122,9 +122,9 @@ def test_5_4_the_mean_boot_time_is_of_the_latest_machines(
 
 
 def test_4_3_on_either_storage_a_storm_is_counted_to_ten(world: World) -> None:
-    agents = [(world.register(f"web-{number}").agent_id, number) for number in range(INCIDENTS_COUNTED + 1)]
-    world.report_prices(agents[0][0], {"us-east-1a": "0.03"})
-    for counted, (agent_id, _) in enumerate(agents, start=1):
+    agents = [world.register(f"web-{number}").agent_id for number in range(INCIDENTS_COUNTED + 1)]
+    world.report_prices(agents[0], {"us-east-1a": "0.03"})
+    for counted, agent_id in enumerate(agents, start=1):
         world.notice(agent_id, world.primary(agent_id))
         with world.transactions() as uow:
             read = uow.prices.market(world.client_id, TYPE, REGION, world.clock.now())

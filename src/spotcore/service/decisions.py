@@ -49,8 +49,7 @@ class Decisions:
     def recommend(self, caller: Caller, agent_id: AgentId) -> Recommendation:
         """E60: what would be decided now; no decision is stored, nothing queued. Raises ``NotFound``."""
         with self.kernel.transactions() as uow:
-            aggregate = uow.agents.get(caller.client_id, agent_id)
-            require_live(aggregate)
+            aggregate = _live(uow, caller, agent_id)
             now = self.kernel.clock.now()
             market = self.kernel.market(uow, aggregate, now)
         decision, advice = self._decide(aggregate, market, now)
@@ -63,13 +62,11 @@ class Decisions:
         self, caller: Caller, agent_id: AgentId, sheet: PriceSheet | None = None, *, trigger: str = "agent"
     ) -> Recommendation:
         """E62 and the decision round: take the prices, decide, store it, and queue the switch when it will execute."""
+        if sheet is not None:
+            with self.kernel.transactions() as uow:
+                Prices(self.kernel).record(uow, _live(uow, caller, agent_id), sheet)
         with self.kernel.transactions() as uow:
-            aggregate = uow.agents.get(caller.client_id, agent_id)
-            require_live(aggregate)
-            if sheet is not None:
-                Prices(self.kernel).record(uow, aggregate, sheet)
-        with self.kernel.transactions() as uow:
-            aggregate = uow.agents.get(caller.client_id, agent_id)
+            aggregate = _live(uow, caller, agent_id)
             now = self.kernel.clock.now()
             market = self.kernel.market(uow, aggregate, now)
         decision, advice = self._decide(aggregate, market, now)  # no lock is held while an engine thinks
@@ -109,7 +106,8 @@ class Decisions:
             except SpotError as refusal:  # somebody was faster; nothing has been put yet when a guard refuses
                 return None, refusal.message
 
-        answer = self.kernel.within(uow, caller, agent_id, rule, market=True)
+        needs_market = True if decision.will_auto_execute else None  # else only for what else may be due
+        answer = self.kernel.within(uow, caller, agent_id, rule, market=needs_market)
         assert isinstance(answer, tuple)
         return answer
 
@@ -175,6 +173,12 @@ class Decisions:
                 for kind in kinds
             ]
         )
+
+
+def _live(uow: UnitOfWork, caller: Caller, agent_id: AgentId) -> Aggregate:
+    aggregate = uow.agents.get(caller.client_id, agent_id)
+    require_live(aggregate)
+    return aggregate
 
 
 def _origin(change: Change, decision: Decision) -> Origin:

@@ -314,3 +314,13 @@ def test_e62_takes_every_shape_and_keeps_the_prices_it_brings_c13(
 def test_e62_never_errors_over_what_it_is_given(frame: Frame, token: str, agent_id: str, body: dict[str, Any]) -> None:
     data = decide(frame, token, agent_id, **body)["data"]
     assert (data["action"], data["confidence"]) == ("NO_ACTION", 0.5)
+
+
+@pytest.mark.usefixtures("agent_id")
+def test_z34_a_round_asks_the_storage_twice_for_each_agent_and_once_more_for_all(frame: Frame, token: str) -> None:
+    others = [frame.agent(token, f"i-{number:017x}", f"web-{number}") for number in (1, 2)]
+    frame.clock.advance(301)
+    before = frame.storage.tries
+    assert frame.plane.decisions.round() == 1 + len(others)
+    assert frame.storage.tries - before == 1 + 2 * (1 + len(others))
+    assert frame.plane.decisions.round() == 0  # each has been decided
