@@ -15,10 +15,10 @@ from attrs import frozen
 from spotadapters.channels.courier import Courier
 from spotadapters.engine.runner import EngineRunner
 from spotadapters.files.blobs import FileBlobs
-from spotadapters.http.application import Parts
 from spotadapters.http.lanes import PULSE_THREADS, Lanes
 from spotadapters.http.live import LiveHub
 from spotadapters.http.metrics import Metrics
+from spotadapters.http.parts import Parts
 from spotadapters.http.pulse import ShortWay
 from spotadapters.http.routing import Server
 from spotadapters.http.storm import Storm

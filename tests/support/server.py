@@ -11,10 +11,10 @@ from limits.storage import MemoryStorage
 from starlette.applications import Starlette
 
 from spotadapters.http.app import create_app
-from spotadapters.http.application import Parts
 from spotadapters.http.lanes import Lanes
 from spotadapters.http.limits import Limits
 from spotadapters.http.live import LiveHub
+from spotadapters.http.parts import Parts
 from spotadapters.http.pulse import ShortWay
 from spotadapters.http.routing import Server
 from spotadapters.http.storm import Storm

@@ -13,13 +13,14 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from spotadapters.http import envelope
-from spotadapters.http.application import SHORT, Application, Parts
+from spotadapters.http.application import Application
 from spotadapters.http.auth import Access, Needs
 from spotadapters.http.errors import SERVER_ERROR_TEXT
 from spotadapters.http.lanes import Lane
 from spotadapters.http.live_stream import LiveStream, Surroundings
 from spotadapters.http.openapi import document
 from spotadapters.http.pages import Pages, finder
+from spotadapters.http.parts import Parts
 from spotadapters.http.routes import (
     admin,
     agents,
@@ -41,6 +42,7 @@ from spotadapters.http.routes import (
     sessions,
 )
 from spotadapters.http.routing import STREAM_TYPE, Endpoint
+from spotadapters.http.shortcuts import SHORT
 from spotadapters.http.streams import CommandStream
 
 log = logging.getLogger("spotadapters.http")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from spotadapters.http.application import MAX_BODY
+from spotadapters.http.body import MAX_BODY
 from tests.unit.http.asgi import Exchange
 from tests.unit.http.frame import Frame
 
