@@ -50,6 +50,7 @@ MARKET_WINDOW = timedelta(days=7)
 REMEMBERED = timedelta(hours=24)  # ID-1
 DELETED = ClientStatus.DELETED
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @define
@@ -74,6 +75,7 @@ class Tables:
     raw: dict[str, tuple[PriceReport, Observation]] = field(factory=dict)
     own: dict[tuple[ClientId, str], tuple[PriceSource, Observation]] = field(factory=dict)
     buckets: dict[str, dict[datetime, Bucket]] = field(factory=dict)
+    first_observed: dict[str, datetime] = field(factory=dict)  # by pool
     fills: dict[tuple[str, datetime], Filled] = field(factory=dict)  # by pool and start; the pipeline's alone (GF-6)
     ondemand: dict[tuple[str, str, bool], OndemandObservation] = field(factory=dict)  # the latest of each kind
     ondemand_history: dict[tuple[str, str, bool, datetime], tuple[int, OndemandObservation]] = field(
@@ -458,6 +460,8 @@ class MemoryPrices:
             if one.submission_id in self._tables.raw:
                 continue  # DQ-3
             self._journal.put(self._tables.raw, one.submission_id, (report, one))
+            if one.observed_at < self._tables.first_observed.get(one.pool_id, _NEVER):
+                self._journal.put(self._tables.first_observed, one.pool_id, one.observed_at)  # 4.3
             own = self._tables.own.get((report.client_id, one.pool_id))
             if own is None or _freshness(report.source, one) < _freshness(*own):
                 self._journal.put(self._tables.own, (report.client_id, one.pool_id), (report.source, one))
@@ -522,7 +526,7 @@ class MemoryPrices:
             if own is not None and now - own.observed_at <= timedelta(minutes=10):
                 quote = SpotQuote(pool_id=pool_id, price=own.price, observed_at=own.observed_at)
             spot[pool_id] = quote
-            pools[pool_id] = self._pool(client_id, pool_id, min(rows), incidents, now, starts)
+            pools[pool_id] = self._pool(client_id, pool_id, incidents, now, starts)
         unflagged = self._tables.ondemand.get((instance_type or "", region or "", False))
         flagged = self._tables.ondemand.get((instance_type or "", region or "", True))
         listed = unflagged or flagged
@@ -596,7 +600,6 @@ class MemoryPrices:
         self,
         client_id: ClientId,
         pool_id: str,
-        first: datetime,
         incidents: list[Incident],
         now: datetime,
         starts: list[datetime],
@@ -607,7 +610,7 @@ class MemoryPrices:
         return PoolRecord(
             pool_id=pool_id,
             incidents_7d=sum(now - one.opened_at <= MARKET_WINDOW for one in here),
-            first_observed_at=first,
+            first_observed_at=self._tables.first_observed[pool_id],
             recent_prices=tuple(rows[start].observation.price for start in starts),
             boot_seconds=sum(boots, Decimal(0)) / len(boots) if boots else None,
             boot_samples=len(boots),

@@ -1,0 +1,47 @@
+"""What migrations make of the rows of a site that has been running (style 5)."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+
+import psycopg
+import pytest
+
+from spotadapters.postgres import migrate as migrations
+from spotadapters.postgres.migrate import _available, migrate
+from tests.support.rows import Connection, put
+from tests.support.world import START
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def root(empty_database_url: str) -> Iterator[Connection]:
+    with closing(psycopg.connect(empty_database_url, autocommit=True)) as connection:
+        yield connection
+
+
+def migrated_before(root: Connection, name: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The database as it was before that migration; how to reach it."""
+    url = f"{root.info.dsn} password={root.info.password}"
+    with monkeypatch.context() as earlier:
+        earlier.setattr(migrations, "_available", lambda: [one for one in _available() if one[0] < name])
+        migrate(url)
+    return url
+
+
+def test_4_3_pools_whose_older_prices_came_late_are_first_observed_then(
+    root: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = migrated_before(root, "0029", monkeypatch)
+    names = {"late": -HOUR, "in time": HOUR, "filled": -HOUR, "no price": None}
+    for name, age in names.items():
+        put(root, "pools", pool_id=name, first_observed_at=START)
+        if age is not None:
+            filled = {"source": "interpolated", "method": "linear"} if name == "filled" else {}
+            for place in (2, 1, 3):
+                at = START + place * age
+                put(root, "price_buckets", pool_id=name, bucket_start=at, observed_at=at, **filled)
+    migrate(url)
+    firsts = dict(root.execute("select pool_id, first_observed_at from pools").fetchall())
+    assert firsts == {**dict.fromkeys(names, START), "late": START - 3 * HOUR}
