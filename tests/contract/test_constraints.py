@@ -121,7 +121,8 @@ ATTACKS: Mapping[str, Attack] = {
     ),
     "client_name_taken": ("clients", {"name": "ACME"}, [{"name": "ACME", "status": "deleted"}]),
     "client_email_taken": (
-        "clients", {"email": "ops@acme.example"}, [{"email": "ops@acme.example", "status": "deleted"}],
+        "clients", {"email": "OPS@Acme.example"},
+        [{"email": "ops@acme.example", "status": "deleted"}, {"email": "ops@acme.example.org"}],
     ),
     "event_once": ("audit_events", {"event_id": "e"}, []),
     "seal_has_rows": ("audit_seals", {"audit_ids": []}, [{"audit_ids": [0]}]),

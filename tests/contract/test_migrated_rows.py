@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from spotadapters.postgres import migrate as migrations
-from spotadapters.postgres.migrate import _available, migrate
+from spotadapters.postgres.migrate import MigrationError, _available, migrate
 from tests.support.rows import Connection, put
 from tests.support.world import START
 
@@ -45,3 +45,26 @@ def test_4_3_pools_whose_older_prices_came_late_are_first_observed_then(
     migrate(url)
     firsts = dict(root.execute("select pool_id, first_observed_at from pools").fetchall())
     assert firsts == {**dict.fromkeys(names, START), "late": START - 3 * HOUR}
+
+
+def test_cl6_addresses_that_differ_in_their_case_alone_are_named_and_nothing_is_changed(
+    root: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = migrated_before(root, "0030", monkeypatch)
+    emails = {"a": "Anna@x.org", "b": "anna@x.org", "c": "Ben@x.org", "d": None, "e": None}
+    for number, (name, email) in enumerate(emails.items()):
+        put(root, "clients", client_id=name, name=name, email=email, created_at=START + number * HOUR)
+    put(root, "clients", client_id="f", name="f", email="BEN@x.org", status="deleted", deleted_at=START)
+    with pytest.raises(MigrationError) as refusal:
+        migrate(url)
+    assert str(refusal.value) == (
+        "0030_emails.sql: clients share an e-mail address but for upper and lower case: anna@x.org (client_id a, b). Give all"
+        " but one of them another address, or none with: update clients set email = null where client_id = '…'; then migrate again"
+    )  # fmt: skip
+    assert dict(root.execute("select client_id, email from clients where status <> 'deleted'").fetchall()) == emails
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        put(root, "clients", client_id="g", name="g", email="anna@x.org")  # as before
+    root.execute("update clients set email = null where client_id = 'b'")
+    assert migrate(url)[0] == "0030_emails.sql"
+    found = dict(root.execute("select client_id, email from clients where client_id <= 'c'").fetchall())
+    assert found == {"a": "anna@x.org", "b": None, "c": "ben@x.org"}

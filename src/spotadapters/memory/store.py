@@ -223,17 +223,22 @@ class MemoryClients:
             raise NotFound("unknown client") from None
 
     def add(self, client: Client) -> None:
+        self._check_names(client)
+        self._journal.put(self._tables.clients, client.client_id, client)
+
+    def _check_names(self, client: Client) -> None:
+        """CL-6: name and address are unique among clients that are not deleted, in whatever case they are spelled."""
         for other in self._tables.clients.values():
-            if other.status is ClientStatus.DELETED:
+            if other.client_id == client.client_id or ClientStatus.DELETED in (other.status, client.status):
                 continue
             if other.name.lower() == client.name.lower():
                 raise ClientExists("a client of that name exists")
-            if client.email is not None and other.email == client.email:
+            if client.email is not None and other.email is not None and other.email.lower() == client.email.lower():
                 raise DuplicateEmail("a client with that e-mail exists")
-        self._journal.put(self._tables.clients, client.client_id, client)
 
     def put(self, client: Client) -> None:
         known = self.get(client.client_id)
+        self._check_names(client)
         self._journal.put(self._tables.clients, client.client_id, evolve(client, total_savings=known.total_savings))
 
     def add_token(self, token: TokenRecord) -> None:

@@ -75,8 +75,8 @@ def _apply_patiently(connection: Connection, name: str, text: str, wait: Callabl
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as refusal:
             if pause is None:
                 raise MigrationError(
-                    f"{name}: a table that it changes is in use. It was tried {len(PAUSES) + 1} times, {LOCK_MS} ms each,"
-                    f" and nothing of it was applied. Run it again{_others(connection)}"
+                    f"{name}: a table that it changes is in use. It was tried {len(PAUSES) + 1} times, {LOCK_MS} ms "
+                    f"each, and nothing of it was applied. Run it again{_others(connection)}"
                 ) from refusal
             wait(pause)
         else:
