@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
+from decimal import Decimal
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from spotadapters.postgres import migrate as migrations
 from spotadapters.postgres.migrate import MigrationError, _available, migrate
@@ -68,3 +70,37 @@ def test_cl6_addresses_that_differ_in_their_case_alone_are_named_and_nothing_is_
     assert migrate(url)[0] == "0030_emails.sql"
     found = dict(root.execute("select client_id, email from clients where client_id <= 'c'").fetchall())
     assert found == {"a": "anna@x.org", "b": None, "c": "ben@x.org"}
+
+
+def test_3_a_value_out_of_its_range_is_named_with_what_to_do_about_it(
+    root: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = migrated_before(root, "0031", monkeypatch)
+    put(root, "clients", max_agents=-1)
+    put(
+        root,
+        "agents",
+        max_switches_per_day=25,
+        failover_on_heartbeat_loss_seconds=299,
+        excluded_pools=Jsonb(["p"] * 101),
+    )
+    put(root, "agents", agent_id="b", logical_agent_id="b", risk_threshold=Decimal("NaN"))
+    with pytest.raises(MigrationError) as refusal:
+        migrate(url)
+    text = str(refusal.value)
+    assert text.startswith("0031_setting_ranges.sql: values out of their range: excluded_pools = [")
+    for one in (
+        "failover_on_heartbeat_loss_seconds = 299 of agent a", "max_switches_per_day = 25 of agent a",
+        "risk_threshold = NaN of agent b", "max_agents = -1 of client c",
+    ):  # fmt: skip
+        assert one in text
+    assert text.endswith(
+        "Set them right while the earlier version runs (spotcore agents config set, spotcore clients defaults, spotcore clients"
+        " limits) or in SQL, then migrate again"
+    )
+    root.execute("update clients set max_agents = null")
+    root.execute(
+        "update agents set max_switches_per_day = 24, failover_on_heartbeat_loss_seconds = null, excluded_pools = '[]',"
+        " risk_threshold = 1"
+    )
+    assert migrate(url)[0] == "0031_setting_ranges.sql"

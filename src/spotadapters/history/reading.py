@@ -151,8 +151,8 @@ INSTANT: Final = (
     "coalesce(make_timestamp(epoch_us(try_cast(seen as timestamptz))),"
     " make_timestamp(try_cast(try_cast(seen as double) * 1000000 as bigint)))"
 )
-# Rounded once, half-even, from the exact number (DQ-2, GR-6). Of a text with more decimals than fit, those that count are
-# kept, and a last one that says whether any followed: the middle between two prices has seven.
+# Rounded once, half-even, from the exact number (DQ-2, GR-6). A text with more decimals than fit keeps those that count
+# and a last one that says whether any followed: the middle between two prices has seven.
 _DECIMALS: Final = 34
 _CUT: Final = r"regexp_replace(price, '(\." + r"\d" * (_DECIMALS - 1) + r")\d*[1-9]\d*', '\11')"
 EXACT: Final = (

@@ -22,7 +22,7 @@ from spotcore.aggregate import Aggregate, check
 from spotcore.alerts import Alert
 from spotcore.buckets import Contender, Discrepancy, judge_buckets
 from spotcore.change import Outcome
-from spotcore.clients import Client, ClientStatus
+from spotcore.clients import Client, ClientStatus, checked
 from spotcore.decisions import DecisionRecord
 from spotcore.errors import (
     ClientExists,
@@ -223,7 +223,7 @@ class MemoryClients:
             raise NotFound("unknown client") from None
 
     def add(self, client: Client) -> None:
-        self._check_names(client)
+        self._check_names(checked(client))
         self._journal.put(self._tables.clients, client.client_id, client)
 
     def _check_names(self, client: Client) -> None:
@@ -238,7 +238,7 @@ class MemoryClients:
 
     def put(self, client: Client) -> None:
         known = self.get(client.client_id)
-        self._check_names(client)
+        self._check_names(checked(client))
         self._journal.put(self._tables.clients, client.client_id, evolve(client, total_savings=known.total_savings))
 
     def add_token(self, token: TokenRecord) -> None:
