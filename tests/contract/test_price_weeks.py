@@ -130,8 +130,11 @@ def test_dq6_a_report_that_comes_while_its_week_is_made_waits_and_goes_into_it(
 
 
 def waiting(root: Connection) -> bool:
-    """Whether somebody waits for the table of raw prices, at last."""
-    look = "select exists (select 1 from pg_locks where not granted and relation = 'raw_prices'::regclass)"
+    """Whether somebody waits for a table of this database, at last."""
+    look = (
+        "select exists (select 1 from pg_locks where not granted and locktype = 'relation'"
+        " and database = (select oid from pg_database where datname = current_database()))"
+    )
     return any(root.execute(look).fetchone()[0] or threading.Event().wait(0.01) for _ in range(300))
 
 
@@ -155,6 +158,20 @@ def test_dq6_who_is_at_work_on_raw_prices_is_not_waited_for_and_the_next_run_mak
     assert kept(root, START) == (3, 0)
     assert places(root) == ["raw_prices_default"] * 2
     assert other.clock.now() == START
+
+
+def test_dq6_a_week_whose_first_report_comes_in_meanwhile_is_left_to_it(pools: Connections, root: Connection) -> None:
+    """The run has seen no row of the week, waits for the report, and finds one: the other weeks are made all the same."""
+    root.execute("alter function keep_raw_prices set lock_timeout = '10s'")  # the report is over before that
+    world, _ = a_reporter(pools)
+    with closing(psycopg.connect(pools.database_url)) as reporter, ThreadPoolExecutor(1) as pool:
+        put(reporter, "raw_prices", observed_at=world.clock.now())
+        run = pool.submit(kept_by_another, pools.database_url, world.clock.now())
+        assert waiting(root)
+        reporter.commit()
+        assert run.result() == (3, 0)
+    assert weeks(root) == named("20260223", "20260309", "20260316")
+    assert places(root) == ["raw_prices_default"]
 
 
 def kept_by_another(url: str, now: datetime) -> tuple[int, int]:
