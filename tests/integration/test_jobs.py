@@ -264,7 +264,9 @@ def test_4_6_time_passes_for_agents_while_an_engine_is_thinking(opened: Opened, 
     scheduler.start()
     try:
         assert engine.asked.wait(10)
-        clock.advance(121)  # the agent is silent for longer than AG-1 allows
+        clock.advance(
+            11
+        )  # silent for longer than AG-1 allows; a longer step would be one of the clock, and say nothing
         assert within(5, lambda: world.aggregate(agent_id).agent.link is Link.OFFLINE)
     finally:
         engine.released.set()
@@ -312,6 +314,21 @@ def test_jb1_every_job_runs_and_runs_again(opened: Opened, tmp_path: Path) -> No
         for table in ("audit_seals", "ledger_lines", "datasets")
     }
     assert all(counts.values()), counts
+
+
+def test_jb7_weeks_of_raw_prices_that_a_backup_kept_from_being_made_come_within_the_hour(
+    opened: Opened, tmp_path: Path
+) -> None:
+    _, connections, clock = opened
+    jobs = all_jobs(opened, tmp_path)
+    ahead = "select to_regclass('raw_prices_20260316') is not null"
+    with connections.connection() as backup:
+        backup.execute("select count(*) from raw_prices")  # and with its transaction it holds the table
+        for name in ("retention", "data pipeline"):
+            jobs[name].run(jobs[name].schedule.slot(clock.now()))
+        assert connections.rows(ahead, {}) == [(False,)]
+    jobs["data pipeline"].run(clock.now())
+    assert connections.rows(ahead, {}) == [(True,)]
 
 
 def test_a_client_whose_ledger_is_stuck_is_named_in_the_log(
