@@ -261,12 +261,11 @@ def test_4_6_time_passes_for_agents_while_an_engine_is_thinking(opened: Opened, 
     )  # fmt: skip
     jobs = {name: job for name, job in job_table(work).items() if job.schedule.every < timedelta(seconds=1)}
     scheduler = Scheduler(JobTable(jobs, book, clock, holder="a"))
+    clock.advance(110)
     scheduler.start()
     try:
         assert engine.asked.wait(10)
-        clock.advance(
-            11
-        )  # silent for longer than AG-1 allows; a longer step would be one of the clock, and say nothing
+        clock.advance(11)  # AG-1: now it is silent for too long. A step of 30 s and more would make silence say nothing
         assert within(5, lambda: world.aggregate(agent_id).agent.link is Link.OFFLINE)
     finally:
         engine.released.set()
