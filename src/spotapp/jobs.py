@@ -76,7 +76,12 @@ def job_table(work: Collaborators) -> Mapping[str, Job]:
             "job watch", every(seconds=60), todo.watch, "tells of jobs that have not succeeded for 3 intervals (JB-8)"
         ),
         _row("ledger accrual", every(seconds=600), todo.accrue, "appends savings, rebuilds provisional lines"),
-        _row("data pipeline", every(seconds=3_600), todo.clean_prices, "repairs buckets, finds and fills gaps"),
+        _row(
+            "data pipeline",
+            every(seconds=3_600),
+            todo.clean_prices,
+            "repairs buckets, fills gaps, makes the coming weeks' tables",
+        ),
         _row("request keys", every(seconds=3_600), todo.forget, "forgets idempotency keys after a day"),
         _row("client snapshot", daily(0, 5), todo.snapshot, "counts the clients of the day that ended"),
         _row("retention", daily(2), todo.retain, "removes what has reached its age"),
@@ -142,6 +147,7 @@ class _Work:
         self._has_cleaned = True
         for group, reason in done.failed:
             log.error("prices_stuck", extra={"group": group, "reason": reason})
+        self._retention.keep_weeks()
         return RunFigures(records_processed=done.repaired, gaps_filled=done.fills_changed)
 
     def forget(self, _: datetime) -> RunFigures:

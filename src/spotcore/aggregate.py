@@ -9,6 +9,7 @@ from attrs import evolve, field, frozen
 from spotcore.agents import BUSY_TIMEOUT, HEARTBEAT_TIMEOUT, Agent, DisplayStatus, Life, Link
 from spotcore.clients import Client
 from spotcore.commands import Command, CommandState
+from spotcore.config import out_of_range
 from spotcore.errors import InvariantViolated
 from spotcore.ids import CloudId, CommandId, IncidentId, InstanceId, ReplicaId, SwitchId
 from spotcore.incidents import Incident
@@ -110,7 +111,8 @@ class Aggregate:
 
 
 def check(aggregate: Aggregate) -> Aggregate:
-    """The same aggregate; ``InvariantViolated`` names the first of I1, I2, I4, I5, I8, I10, I11 it breaks.
+    """The same aggregate; ``InvariantViolated`` names the first of I1, I2, I4, I5, I8, I10, I11 it breaks,
+    or the first setting out of its range (section 3).
 
     I3 is a property of AgentConfig, I6 and I7 are checked where versions and lists are made, I9 and I12 belong to the
     ledger and the model sessions, I13 and uniqueness over agents to storage, I14 to the step that moves the role.
@@ -141,6 +143,8 @@ def violations(aggregate: Aggregate) -> Iterable[str]:
         yield "I11: two open incidents on one machine"
     if sum(incident.is_open_failover for incident in aggregate.incidents.values()) > 1:
         yield "I11: two open failovers"
+    for problem in out_of_range(agent.config):
+        yield f"section 3: {problem}"
 
 
 def _period_violations(aggregate: Aggregate) -> Iterable[str]:

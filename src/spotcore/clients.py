@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from attrs import evolve, frozen
 
-from spotcore.config import LIMITS
-from spotcore.errors import StateConflict, ValidationFailed
+from spotcore.config import LIMITS, RANGES
+from spotcore.errors import InvariantViolated, StateConflict, ValidationFailed
 from spotcore.ids import ClientId
 
 MAX_GRACE: Final = timedelta(seconds=86_400)  # CL-3
@@ -80,6 +80,16 @@ def limited(client: Client, max_agents: int | None, max_instances: int | None) -
     if wrong:
         raise ValidationFailed("a limit is a count", **wrong)
     return evolve(client, max_agents=max_agents, max_instances=max_instances)
+
+
+def checked(client: Client) -> Client:
+    """The same client; ``InvariantViolated`` for a limit below 0 (CL-4) or a default out of its range (CL-7)."""
+    low, high = RANGES["terminate_wait_seconds"]
+    if not low <= client.default_terminate_wait_seconds <= high:
+        raise InvariantViolated(f"CL-7: the default wait is not within {low} and {high}", client_id=client.client_id)
+    if any(limit is not None and limit < 0 for limit in (client.max_agents, client.max_instances)):
+        raise InvariantViolated("CL-4: a limit is a count", client_id=client.client_id)
+    return client
 
 
 def with_defaults(client: Client, wanted: Defaults) -> Client:

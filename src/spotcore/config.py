@@ -1,6 +1,6 @@
 """Agent settings: their defaults and ranges as a table, changes as values, and the +1 version rule (section 3)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -54,6 +54,20 @@ ALL_OFF: Final = AgentConfig(
 """What a machine that may not act is shown (http-api section 5, rule 6). An answer, never stored (CV-2)."""
 
 
+RANGES: Final[Mapping[str, tuple[int, int]]] = {
+    "terminate_wait_seconds": (60, 86_400),
+    "min_savings_percent": (0, 90),
+    "risk_threshold": (0, 1),
+    "max_switches_per_week": (0, 168),
+    "max_switches_per_day": (0, 24),
+    "min_pool_duration_hours": (0, 168),
+    "emergency_min_risk": (0, 1),
+    "failover_on_heartbeat_loss_seconds": (300, 86_400),  # or null
+}
+MOST: Final = {"preferred_azs": 20, "excluded_pools": 100}
+"""The limits of lists. Storage keeps both once more, by constraints."""
+
+
 def _whole(low: int, high: int) -> Callable[[Any], str | None]:
     def problem(value: Any) -> str | None:
         whole = type(value) is int or (isinstance(value, Decimal) and value == value.to_integral_value())
@@ -75,9 +89,10 @@ def _flag(value: Any) -> str | None:
 
 
 def _heartbeat_loss(value: Any) -> str | None:
-    return (
-        None if value is None or _whole(300, 86_400)(value) is None else "use null or whole seconds from 300 to 86400"
-    )
+    low, high = RANGES["failover_on_heartbeat_loss_seconds"]
+    if value is None or _whole(low, high)(value) is None:
+        return None
+    return f"use null or whole seconds from {low} to {high}"
 
 
 def _texts(limit: int, each: Callable[[str], object]) -> Callable[[Any], str | None]:
@@ -103,18 +118,18 @@ LIMITS: Final[Mapping[str, Callable[[Any], str | None]]] = {
     "auto_switch_enabled": _flag,
     "manual_replica_enabled": _flag,
     "auto_terminate_enabled": _flag,
-    "terminate_wait_seconds": _whole(60, 86_400),
+    "terminate_wait_seconds": _whole(*RANGES["terminate_wait_seconds"]),
     "replica_enabled": _flag,
-    "min_savings_percent": _number(0, 90),
-    "risk_threshold": _number(0, 1),
-    "max_switches_per_week": _whole(0, 168),
-    "max_switches_per_day": _whole(0, 24),
-    "min_pool_duration_hours": _whole(0, 168),
+    "min_savings_percent": _number(*RANGES["min_savings_percent"]),
+    "risk_threshold": _number(*RANGES["risk_threshold"]),
+    "max_switches_per_week": _whole(*RANGES["max_switches_per_week"]),
+    "max_switches_per_day": _whole(*RANGES["max_switches_per_day"]),
+    "min_pool_duration_hours": _whole(*RANGES["min_pool_duration_hours"]),
     "cleanup_enabled": _flag,
     "emergency_rebalance_only": _flag,
-    "preferred_azs": _texts(20, str.strip),
-    "excluded_pools": _texts(100, parse_pool),
-    "emergency_min_risk": _number(0, 1),
+    "preferred_azs": _texts(MOST["preferred_azs"], str.strip),
+    "excluded_pools": _texts(MOST["excluded_pools"], parse_pool),
+    "emergency_min_risk": _number(*RANGES["emergency_min_risk"]),
     "failover_on_heartbeat_loss_seconds": _heartbeat_loss,
 }
 """Setting → what is wrong with a value, or None. One row per setting of AgentConfig."""
@@ -160,6 +175,17 @@ def changed(config: AgentConfig, change: ConfigChange) -> AgentConfig:
         wanted["auto_switch_enabled"] = False  # MX-4
     after = evolve(config, **wanted)
     return config if after == config else after
+
+
+def out_of_range(config: AgentConfig) -> Iterable[str]:
+    """Every setting outside its range, as text that begins with its name: ``changed`` lets none in."""
+    for name, (low, high) in RANGES.items():
+        value = getattr(config, name)
+        if value is not None and not low <= value <= high:
+            yield f"{name} is {value}, not within {low} and {high}"
+    for name, most in MOST.items():
+        if len(getattr(config, name)) > most:
+            yield f"{name} has more than {most} entries"
 
 
 def as_values(config: AgentConfig) -> dict[str, Any]:

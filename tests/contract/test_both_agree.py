@@ -212,9 +212,8 @@ STEPS: Mapping[str, Callable[[Teller], object]] = {
 
 
 def plain(market: Market) -> Market:
-    """Boot times in PostgreSQL are rounded by its own mean; when a pool was first seen is by bucket in memory."""
-    pools = {key: evolve(row, boot_seconds=None, first_observed_at=None) for key, row in market.pools.items()}
-    return evolve(market, pools=pools)
+    """Boot times in PostgreSQL are rounded by its own mean."""
+    return evolve(market, pools={key: evolve(row, boot_seconds=None) for key, row in market.pools.items()})
 
 
 def state(world: World) -> dict[str, object]:

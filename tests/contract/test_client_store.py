@@ -1,5 +1,6 @@
 """``ClientStore`` (CL-1…CL-7) on both storages: every method, found and not, foreign, twice, and after a rollback."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from itertools import count
@@ -94,14 +95,31 @@ def test_a_name_is_taken_whatever_its_case_and_free_again_after_the_deletion_cl6
         uow.clients.add(a_client(name=spelled))
 
 
-def test_an_address_is_taken_and_free_again_after_the_deletion_cl6(shared_world: World) -> None:
-    email = f"ops{next(_names)}@twice.example"
+@pytest.mark.parametrize("spelled", [str.lower, str.upper, str.title])
+def test_an_address_is_taken_whatever_its_case_and_free_again_after_the_deletion_cl6(
+    shared_world: World, spelled: Callable[[str], str]
+) -> None:
+    email = f"Anna{next(_names)}@x.org"
     first = added(shared_world, email=email)
     with pytest.raises(DuplicateEmail, match="e-mail"), shared_world.transactions() as uow:
-        uow.clients.add(a_client(email=email))
+        uow.clients.add(a_client(email=spelled(email)))
     with shared_world.transactions() as uow:
         uow.clients.put(evolve(first, status=ClientStatus.DELETED, deleted_at=START))
-        uow.clients.add(a_client(email=email))
+        uow.clients.add(a_client(email=spelled(email)))
+
+
+def test_cl6_a_client_cannot_change_to_what_another_is_called_nor_to_its_address(shared_world: World) -> None:
+    first = added(shared_world, email=f"anna{next(_names)}@x.org")
+    second = added(shared_world)
+    for change, refusal in (
+        ({"name": first.name.upper()}, ClientExists),
+        ({"email": first.email.upper()}, DuplicateEmail),
+    ):
+        with pytest.raises(refusal), shared_world.transactions() as uow:
+            uow.clients.put(evolve(second, **change))
+    with shared_world.transactions() as uow:
+        uow.clients.put(evolve(first, name=first.name.upper(), email=first.email.upper()))  # its own
+        uow.clients.put(evolve(second, name=first.name, status=ClientStatus.DELETED, deleted_at=START))
 
 
 def test_any_number_of_clients_have_no_address(shared_world: World) -> None:

@@ -7,12 +7,13 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from spotadapters.postgres.errors import BY_CONSTRAINT, translated
 from spotcore.errors import InvariantViolated, SpotError
 from tests.contract.test_database_guards import BROKEN, SESSIONS
 from tests.contract.test_domains import WORDS
-from tests.support.rows import DIGEST, HOUR, VALID, Connection, count_of, put, put_all
+from tests.support.rows import DIGEST, EMPTY, HOUR, NONE, VALID, Connection, count_of, put, put_all
 from tests.support.world import START
 
 Row = Mapping[str, Any]
@@ -88,6 +89,39 @@ ATTACKS: Mapping[str, Attack] = {
     "terminate_wait_range": (
         "agents", {"terminate_wait_seconds": 59}, [{"terminate_wait_seconds": 60}, {"terminate_wait_seconds": 86_400}],
     ),
+    "min_savings_range": (
+        "agents", {"min_savings_percent": 90.01}, [{"min_savings_percent": 0}, {"min_savings_percent": 90}],
+    ),
+    "risk_threshold_range": ("agents", {"risk_threshold": -0.01}, [{"risk_threshold": 0}, {"risk_threshold": 1}]),
+    "switches_per_week_range": (
+        "agents", {"max_switches_per_week": 169}, [{"max_switches_per_week": 0}, {"max_switches_per_week": 168}],
+    ),
+    "switches_per_day_range": (
+        "agents", {"max_switches_per_day": 25}, [{"max_switches_per_day": 0}, {"max_switches_per_day": 24}],
+    ),
+    "min_pool_duration_range": (
+        "agents", {"min_pool_duration_hours": -1}, [{"min_pool_duration_hours": 0}, {"min_pool_duration_hours": 168}],
+    ),
+    "emergency_min_risk_range": (
+        "agents", {"emergency_min_risk": 1.01}, [{"emergency_min_risk": 0}, {"emergency_min_risk": 1}],
+    ),
+    "heartbeat_loss_range": (
+        "agents", {"failover_on_heartbeat_loss_seconds": 299},
+        [{"failover_on_heartbeat_loss_seconds": one} for one in (None, 300, 86_400)],
+    ),
+    "preferred_azs_limit": (
+        "agents", {"preferred_azs": Jsonb(["z"] * 21)}, [{"preferred_azs": Jsonb(["z"] * 20)}, {"preferred_azs": NONE}],
+    ),
+    "excluded_pools_limit": (
+        "agents", {"excluded_pools": EMPTY}, [{"excluded_pools": Jsonb(["p"] * 100)}, {"excluded_pools": NONE}],
+    ),
+    "default_wait_range": (
+        "clients", {"default_terminate_wait_seconds": 86_401},
+        [{"default_terminate_wait_seconds": 60}, {"default_terminate_wait_seconds": 86_400}],
+    ),
+    "client_limits_are_counts": (
+        "clients", {"max_agents": -1}, [{"max_agents": 0, "max_instances": None}, {"max_instances": 0}],
+    ),
     "merged_agents_are_deleted": ("agents", {"merged_into": "a"}, [{"merged_into": "a", "life": "deleted"}]),
     "agent_id_unique": ("agents", {"agent_id": "a", "client_id": "e"}, []),
     "i13_logical_id_unique": (
@@ -121,7 +155,8 @@ ATTACKS: Mapping[str, Attack] = {
     ),
     "client_name_taken": ("clients", {"name": "ACME"}, [{"name": "ACME", "status": "deleted"}]),
     "client_email_taken": (
-        "clients", {"email": "ops@acme.example"}, [{"email": "ops@acme.example", "status": "deleted"}],
+        "clients", {"email": "OPS@Acme.example"},
+        [{"email": "ops@acme.example", "status": "deleted"}, {"email": "ops@acme.example.org"}],
     ),
     "event_once": ("audit_events", {"event_id": "e"}, []),
     "seal_has_rows": ("audit_seals", {"audit_ids": []}, [{"audit_ids": [0]}]),

@@ -1,6 +1,7 @@
 """Migrations: forward only, each once, whoever runs them, and the sum of them is the schema (design 6)."""
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -31,7 +32,12 @@ def catalogue(url: str) -> Mapping[str, list[tuple[object, ...]]]:
         "rights": "select table_name, privilege_type from information_schema.role_table_grants where grantee = 'spotcore_app'",
     }  # fmt: skip
     with closing(psycopg.connect(url)) as connection:
-        return {name: sorted(connection.execute(text).fetchall(), key=repr) for name, text in looks.items()}
+        found = {name: connection.execute(text).fetchall() for name, text in looks.items()}
+    # which weeks there are says when it was migrated
+    return {
+        name: sorted((row for row in rows if not re.search(r"raw_prices_\d{8}", str(row))), key=repr)
+        for name, rows in found.items()
+    }
 
 
 @pytest.fixture

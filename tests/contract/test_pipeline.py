@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Any
 
 import psycopg
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -196,51 +195,3 @@ def test_both_storages_hold_the_same_clean_series_as_the_pure_functions(
         for row in rows
     ]
     assert filled == pure
-
-
-# --- raw prices in weeks (JB-7) -----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def pools(database_url: str) -> Any:
-    with Connections(database_url, size=3, reserve=1) as connections:
-        yield connections
-
-
-def partitions(connections: Connections) -> list[str]:
-    return [
-        row[0]
-        for row in connections.rows(
-            "select inhrelid::regclass::text from pg_inherits where inhparent = 'raw_prices'::regclass order by 1", {}
-        )
-    ]
-
-
-def test_jb7_raw_prices_live_in_weeks_that_are_dropped_whole(pools: Connections) -> None:
-    clock = FakeClock()
-    world = a_world(PostgresStorage(pools, clock).transactions, clock)
-    agent_id = world.register().agent_id
-    world.report_prices(agent_id, {ZONES[0]: "0.03"})
-    keep = "select keep_raw_prices(%(now)s, %(before)s)"
-
-    def kept(now: datetime) -> list[int]:
-        found: list[int] = pools.rows(keep, {"now": now, "before": now - timedelta(days=90)})[0][0]
-        return found
-
-    assert kept(clock.now()) == [4, 0]
-    assert kept(clock.now()) == [0, 0]
-    assert pools.rows("select count(*) from raw_prices", {}) == [(1,)]
-    assert len(partitions(pools)) == 5
-    world.clock.advance(timedelta(days=100).total_seconds())
-    made, dropped = kept(clock.now())
-    assert (made, dropped) == (4, 2)  # the weeks that ended more than 90 days ago
-    assert pools.rows("select count(*) from raw_prices", {}) == [(0,)]
-    world.report_prices(agent_id, {ZONES[0]: "0.04"})
-    assert pools.rows("select count(*) from raw_prices", {}) == [(1,)]
-
-
-def test_a_partition_is_no_way_around_the_wall(pools: Connections) -> None:
-    pools.rows("select keep_raw_prices(now(), now() - interval '90 days')", {})
-    for name in partitions(pools):
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            pools.rows(f"select * from {name}", {})  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from spotcore.alerts import Alert, AlertType
 from spotcore.market import Market, OndemandQuote
 from spotcore.ports.storage import UnitOfWork
 from spotcore.prices import PriceSource
+from spotcore.risk import pool_risk
 from tests.support.stall import REGION, Stall, a_stall, reader
 from tests.support.world import World
 
@@ -146,6 +147,33 @@ def test_4_3_the_trend_is_of_the_last_ten_measured_buckets_oldest_first(stall: S
     record = reader(stall).market().pools[stall.pool()]
     assert record.recent_prices == tuple(D(f"0.{10 + number}") for number in range(3, 13))
     assert record.first_observed_at == start
+
+
+@pytest.mark.parametrize("late", [timedelta(microseconds=1), timedelta(seconds=59), timedelta(days=7)])
+def test_4_3_a_pool_was_first_observed_when_its_earliest_observation_was_whenever_that_comes_in(
+    stall: Stall, late: timedelta
+) -> None:
+    """A report may be a week old (DQ-2), and need not win its bucket (DQ-4)."""
+
+    def first() -> object:
+        return reader(stall).market().pools[stall.pool()].first_observed_at
+
+    at = stall.now
+    stall.record(stall.seen("0.03", at))
+    assert first() == at
+    stall.record(stall.seen("0.04", at - late), stall.seen("0.05", at + FIVE), source=PriceSource.MANUAL_REPLICA)
+    assert first() == at - late
+    stall.record(stall.seen("0.03", at + FIVE + late))
+    assert first() == at - late
+
+
+def test_4_3_a_pool_is_young_until_its_earliest_observation_is_a_day_old(stall: Stall) -> None:
+    stall.record(stall.seen("0.03", stall.now), stall.seen("0.03", stall.now, zone="b"))
+    day = timedelta(hours=24)
+    stall.record(stall.seen("0.03", stall.now - day), stall.seen("0.03", stall.now - day + FIVE, zone="b"))
+    pools = stall.market().pools
+    assert pool_risk(pools[stall.pool()], stall.now).flags == ()
+    assert pool_risk(pools[stall.pool("b")], stall.now).flags == ("young_pool",)
 
 
 def test_a_market_is_of_one_type_and_one_region_or_of_all_its_regions(stall: Stall) -> None:

@@ -13,7 +13,7 @@ from attrs import frozen
 from spotadapters.history.duck import open_duckdb
 from spotadapters.history.engine import DISCREPANCIES, METHODS, Clean, Raw, clean
 from spotadapters.history.loading import Progress
-from spotadapters.history.reading import INSTANT, MICROS, NANOS, OLDEST, require_whole, scan_of
+from spotadapters.history.reading import EXACT, INSTANT, MICROS, NO_PRICE, OLDEST, require_whole, scan_of
 from spotadapters.history.refusals import UnknownFormat, UnreadableHistory
 from spotcore.errors import ValidationFailed
 from spotcore.pools import parse_pool
@@ -212,10 +212,10 @@ create table clean (
 _JUDGED: Final = f"""
 insert into judged
 with read as (
-    select *, {INSTANT} as instant, {NANOS} as nanos from (select * rename (observed_at as seen) from ({{given}}))
+    select *, {INSTANT} as instant, {EXACT} as exact from (select * rename (observed_at as seen) from ({{given}}))
 ), rounded as (
     select *, {MICROS} as micros,
-        coalesce(lower(submission_id), md5(concat_ws('|', pool_id, source, instant::text, nanos::text))) as id
+        coalesce(lower(submission_id), md5(concat_ws('|', pool_id, source, instant::text, exact::text))) as id
     from read
 )
 select n.pool_id, n.instance_type, n.region, epoch_us(instant) as moment, s.rank, micros,
@@ -224,7 +224,7 @@ select n.pool_id, n.instance_type, n.region, epoch_us(instant) as moment, s.rank
          when instant is null then 'the time cannot be read'
          when instant < $oldest then 'before there was EC2'
          when instant > $latest then 'in the future'
-         when nanos is null or nanos <= 0 or nanos > 1000000000000 or micros = 0
+         when {NO_PRICE}
              then 'the price is not a number above 0 and up to 1,000'
          when s.rank is null then 'an unknown source'
          when length(id) <> 32 or not regexp_full_match(id, '[0-9a-f]+')

@@ -86,7 +86,7 @@ class History:
         self._db.close()
 
     def _judge(self, now: datetime) -> None:
-        """Rows that can be right go on (DQ-2); prices are rounded half-even to 6 decimals without leaving integers."""
+        """Rows that can be right go on (DQ-2); prices are rounded half-even to 6 decimals without floating point."""
         self._db.execute("create table products (product text, mark text)")
         self._db.executemany("insert into products values (?, ?)", list(PRODUCT_MARKS.items()))
         latest = (now + AHEAD).astimezone(UTC).replace(tzinfo=None)
@@ -151,11 +151,19 @@ INSTANT: Final = (
     "coalesce(make_timestamp(epoch_us(try_cast(seen as timestamptz))),"
     " make_timestamp(try_cast(try_cast(seen as double) * 1000000 as bigint)))"
 )
-NANOS: Final = "try_cast(try_cast(price as decimal(27, 9))::decimal(38, 9) * 1000000000 as bigint)"
-MICROS: Final = (
-    "nanos // 1000 + case when nanos % 1000 > 500 then 1"
-    " when nanos % 1000 = 500 and nanos // 1000 % 2 = 1 then 1 else 0 end"
+# Rounded once, half-even, from the exact number (DQ-2, GR-6). A text with more decimals than fit keeps those that count
+# and a last one that says whether any followed: the middle between two prices has seven.
+_DECIMALS: Final = 34
+_CUT: Final = r"regexp_replace(price, '(\." + r"\d" * (_DECIMALS - 1) + r")\d*[1-9]\d*', '\11')"
+EXACT: Final = (
+    f"try_cast(case when length(price) > {_DECIMALS + 2} then {_CUT} else price end as decimal(38, {_DECIMALS}))"
 )
+_NEAREST: Final = "try_cast(exact as decimal(18, 6))"  # the higher one of two
+MICROS: Final = (
+    f"({_NEAREST} * 1000000)::bigint - case when try_cast({_NEAREST} as decimal(38, {_DECIMALS})) - exact = 0.0000005"
+    f" and ({_NEAREST} * 1000000)::bigint % 2 = 1 then 1 else 0 end"
+)
+NO_PRICE: Final = "exact is null or exact <= 0 or exact > 1000 or micros = 0"
 
 _KIND: Final = r"[A-Za-z0-9.-]*[A-Za-z0-9-]\.[A-Za-z0-9-]+(:[a-z]+)?"  # as ``parse_pool`` has it
 _ZONE: Final = "[A-Za-z0-9]+(-[A-Za-z0-9]+)+"
@@ -163,7 +171,7 @@ _ZONE: Final = "[A-Za-z0-9]+(-[A-Za-z0-9]+)+"
 _JUDGED: Final = f"""
 create table judged as
 with read as (
-    select *, {INSTANT} as instant, {NANOS} as nanos from given
+    select *, {INSTANT} as instant, {EXACT} as exact from given
 ), rounded as (
     select *, {MICROS} as micros from read
 ), marked as (
@@ -180,7 +188,7 @@ select kind || '.' || az as pool_id, kind, az, coalesce(nullif(regexp_replace(az
          when instant is null then 'the time cannot be read'
          when instant < $oldest then 'before there was EC2'
          when instant > $latest then 'in the future'
-         when nanos is null or nanos <= 0 or nanos > 1000000000000 or micros = 0
+         when {NO_PRICE}
              then 'the price is not a number above 0 and up to 1,000'
     end as reason
 from marked left join products n on n.mark = coalesce(regexp_extract(kind, ':.*$'), '')

@@ -22,7 +22,7 @@ from spotcore.aggregate import Aggregate, check
 from spotcore.alerts import Alert
 from spotcore.buckets import Contender, Discrepancy, judge_buckets
 from spotcore.change import Outcome
-from spotcore.clients import Client, ClientStatus
+from spotcore.clients import Client, ClientStatus, checked
 from spotcore.decisions import DecisionRecord
 from spotcore.errors import (
     ClientExists,
@@ -50,6 +50,7 @@ MARKET_WINDOW = timedelta(days=7)
 REMEMBERED = timedelta(hours=24)  # ID-1
 DELETED = ClientStatus.DELETED
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @define
@@ -74,6 +75,7 @@ class Tables:
     raw: dict[str, tuple[PriceReport, Observation]] = field(factory=dict)
     own: dict[tuple[ClientId, str], tuple[PriceSource, Observation]] = field(factory=dict)
     buckets: dict[str, dict[datetime, Bucket]] = field(factory=dict)
+    first_observed: dict[str, datetime] = field(factory=dict)  # by pool
     fills: dict[tuple[str, datetime], Filled] = field(factory=dict)  # by pool and start; the pipeline's alone (GF-6)
     ondemand: dict[tuple[str, str, bool], OndemandObservation] = field(factory=dict)  # the latest of each kind
     ondemand_history: dict[tuple[str, str, bool, datetime], tuple[int, OndemandObservation]] = field(
@@ -221,17 +223,22 @@ class MemoryClients:
             raise NotFound("unknown client") from None
 
     def add(self, client: Client) -> None:
+        self._check_names(checked(client))
+        self._journal.put(self._tables.clients, client.client_id, client)
+
+    def _check_names(self, client: Client) -> None:
+        """CL-6: name and address are unique among clients that are not deleted, in whatever case they are spelled."""
         for other in self._tables.clients.values():
-            if other.status is ClientStatus.DELETED:
+            if other.client_id == client.client_id or ClientStatus.DELETED in (other.status, client.status):
                 continue
             if other.name.lower() == client.name.lower():
                 raise ClientExists("a client of that name exists")
-            if client.email is not None and other.email == client.email:
+            if client.email is not None and other.email is not None and other.email.lower() == client.email.lower():
                 raise DuplicateEmail("a client with that e-mail exists")
-        self._journal.put(self._tables.clients, client.client_id, client)
 
     def put(self, client: Client) -> None:
         known = self.get(client.client_id)
+        self._check_names(checked(client))
         self._journal.put(self._tables.clients, client.client_id, evolve(client, total_savings=known.total_savings))
 
     def add_token(self, token: TokenRecord) -> None:
@@ -458,6 +465,8 @@ class MemoryPrices:
             if one.submission_id in self._tables.raw:
                 continue  # DQ-3
             self._journal.put(self._tables.raw, one.submission_id, (report, one))
+            if one.observed_at < self._tables.first_observed.get(one.pool_id, _NEVER):
+                self._journal.put(self._tables.first_observed, one.pool_id, one.observed_at)  # 4.3
             own = self._tables.own.get((report.client_id, one.pool_id))
             if own is None or _freshness(report.source, one) < _freshness(*own):
                 self._journal.put(self._tables.own, (report.client_id, one.pool_id), (report.source, one))
@@ -522,7 +531,7 @@ class MemoryPrices:
             if own is not None and now - own.observed_at <= timedelta(minutes=10):
                 quote = SpotQuote(pool_id=pool_id, price=own.price, observed_at=own.observed_at)
             spot[pool_id] = quote
-            pools[pool_id] = self._pool(client_id, pool_id, min(rows), incidents, now, starts)
+            pools[pool_id] = self._pool(client_id, pool_id, incidents, now, starts)
         unflagged = self._tables.ondemand.get((instance_type or "", region or "", False))
         flagged = self._tables.ondemand.get((instance_type or "", region or "", True))
         listed = unflagged or flagged
@@ -606,7 +615,6 @@ class MemoryPrices:
         self,
         client_id: ClientId,
         pool_id: str,
-        first: datetime,
         incidents: list[Incident],
         now: datetime,
         starts: list[datetime],
@@ -617,7 +625,7 @@ class MemoryPrices:
         return PoolRecord(
             pool_id=pool_id,
             incidents_7d=min(sum(now - one.opened_at <= MARKET_WINDOW for one in here), INCIDENTS_COUNTED),
-            first_observed_at=first,
+            first_observed_at=self._tables.first_observed[pool_id],
             recent_prices=tuple(rows[start].observation.price for start in starts),
             boot_seconds=sum(boots, Decimal(0)) / len(boots) if boots else None,
             boot_samples=len(boots),

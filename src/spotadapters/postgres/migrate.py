@@ -1,8 +1,10 @@
 """Forward-only migrations, applied under an advisory lock; a changed file is refused."""
 
 import hashlib
+import time
+from collections.abc import Callable
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 
@@ -10,6 +12,10 @@ from spotadapters.postgres.link import probed
 
 LOCK = 7_283_915_001
 MINIMUM_VERSION = 150_000
+LOCK_MS: Final = 1_500  # more than the second after which autovacuum gives way, less than whoever waits behind us has
+PAUSES: Final = (1.0, 2.0, 4.0, 8.0)  # seconds between two tries, in which everybody gets on
+
+Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 class MigrationError(Exception):
@@ -29,17 +35,18 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def migrate(database_url: str) -> list[str]:
+def migrate(database_url: str, *, wait: Callable[[float], object] = time.sleep) -> list[str]:
     """Apply what is missing, each file in a transaction of its own; the names applied. Safe to run from many processes.
 
-    Raises ``MigrationError`` for a server older than 15, an applied file that was changed afterwards, and a login that
-    may not do it.
+    On a busy site each is tried several times, with ``wait`` in between. Raises ``MigrationError`` for a server older
+    than 15, an applied file that was changed afterwards, a login that may not do it, and tables that stay in use.
     """
     done: list[str] = []
     with psycopg.connect(probed(database_url), autocommit=True, connect_timeout=5) as connection:
         if connection.info.server_version < MINIMUM_VERSION:
             raise MigrationError(f"PostgreSQL 15 or newer is needed, this is {connection.info.server_version // 10000}")
         connection.execute("select pg_advisory_lock(%s)", (LOCK,))
+        connection.execute("select set_config('lock_timeout', %s, false)", (str(LOCK_MS),))  # for another run we wait
         connection.execute("set spotcore.tenant = '*'")  # an owner that is no superuser meets its own policies
         connection.execute(
             "create table if not exists schema_migrations "
@@ -51,16 +58,48 @@ def migrate(database_url: str) -> list[str]:
                 if applied[name] != _digest(text):
                     raise MigrationError(f"{name} was changed after it had been applied; restore it and add a new file")
                 continue
+            _apply_patiently(connection, name, text, wait)
+            done.append(name)
+    return done
+
+
+def _apply_patiently(connection: Connection, name: str, text: str, wait: Callable[[float], object]) -> None:
+    """One file, wholly or not at all. A table that is in use is waited for briefly, and again after a pause."""
+    for pause in (*PAUSES, None):
+        try:
             with connection.transaction():
                 _apply(connection, name, text)
                 connection.execute(
                     "insert into schema_migrations (name, digest) values (%s, %s)", (name, _digest(text))
                 )
-            done.append(name)
-    return done
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as refusal:
+            if pause is None:
+                raise MigrationError(
+                    f"{name}: a table that it changes is in use. It was tried {len(PAUSES) + 1} times, {LOCK_MS} ms "
+                    f"each, and nothing of it was applied. Run it again{_others(connection)}"
+                ) from refusal
+            wait(pause)
+        else:
+            return
 
 
-def _apply(connection: "psycopg.Connection[tuple[Any, ...]]", name: str, text: str) -> None:
+def _others(connection: Connection) -> str:
+    """What to do about those who hold tables, the oldest first: their age is shown to their own login and to
+    administrators."""
+    rows = connection.execute(
+        "select l.pid, a.application_name, extract(epoch from clock_timestamp() - min(a.xact_start))::integer"
+        " from pg_locks l left join pg_stat_activity a using (pid)"
+        " where l.granted and l.relation >= 16384 and l.pid <> pg_backend_pid()"
+        " and l.database = (select oid from pg_database where datname = current_database())"
+        " group by 1, 2 order by min(a.xact_start) nulls last, 1 limit 3"
+    ).fetchall()
+    if not rows:
+        return ""
+    words = [f"{pid} ({name or 'unnamed'}, {'?' if age is None else age} s)" for pid, name, age in rows]
+    return f"; if that does not help, end who is at work for long, select pg_terminate_backend(pid): {', '.join(words)}"
+
+
+def _apply(connection: Connection, name: str, text: str) -> None:
     try:
         connection.execute(text.encode())
     except psycopg.errors.RaiseException as refusal:  # a migration's own words

@@ -16,10 +16,10 @@ DAYS: Final[Mapping[str, int]] = {
     "retain_job_runs": 90,
     "retain_job_slots": 2,
     "retain_deliveries": 30,
+    "retain_raw_prices": 90,  # what lies in no week's partition
     "retain_price_buckets": 730,  # the window of the training data
 }
 AUDIT_DAYS: Final = 180
-RAW_PRICE_DAYS: Final = 90
 IDEMPOTENCY_DAYS: Final = 1
 ROWS_AT_ONCE: Final = 5_000
 
@@ -32,8 +32,13 @@ class Retention(Reader):
         now = self._clock.now()
         gone = {name.removeprefix("retain_"): self._remove(name, now - timedelta(days=n)) for name, n in DAYS.items()}
         AuditSeals(self._connections, self._clock).prune(now - timedelta(days=AUDIT_DAYS))
-        self.rows("raw_prices_keep", dict, before=now - timedelta(days=RAW_PRICE_DAYS))
+        self.keep_weeks()
         return gone
+
+    def keep_weeks(self) -> None:
+        """Raw prices' tables: those of the coming weeks made, those of 90 days ago dropped. Cheap, and gives way to who
+        reads them: ask often, since a nightly backup may be at work whenever one asks once a day."""
+        self.rows("raw_prices_keep", dict, before=self._clock.now() - timedelta(days=DAYS["retain_raw_prices"]))
 
     def forget_requests(self) -> int:
         """Idempotency keys past their day."""

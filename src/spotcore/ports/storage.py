@@ -80,13 +80,13 @@ class ClientStore(Protocol):
         ...
 
     def add(self, client: Client) -> None:
-        """A new client. Raises ``ClientExists`` or ``DuplicateEmail`` when a client that is not deleted has the name
-        (compared case-insensitively) or the address (lower case always: ``clients.valid_email``)."""
+        """A new client. Raises ``ClientExists`` or ``DuplicateEmail`` when a client that is not deleted has the name or
+        the address, in whatever case (CL-6)."""
         ...
 
     def put(self, client: Client) -> None:
         """Store the changed client, ``total_savings`` excepted: that column has one writer, ``AgentStore.save``. Raises
-        ``NotFound`` when it is no longer there (GR-3)."""
+        ``NotFound`` when it is no longer there (GR-3), and what ``add`` raises."""
         ...
 
     def add_token(self, token: TokenRecord) -> None: ...

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from hashlib import sha256
 from pathlib import Path
 
@@ -64,6 +64,22 @@ PRICES: dict[str, str | None] = {
     "0.000002501": "0.000003",
     "0.0312345": "0.031234",
     "0.0312355": "0.031236",
+    # one rounding, whatever follows the ninth decimal (GR-6)
+    "0.0312345000000001": "0.031235",
+    "0.03123449999999999": "0.031234",
+    "0.0312355" + "0" * 40: "0.031236",
+    "0.0312345" + "0" * 40 + "1": "0.031235",
+    "0.0312355" + "0" * 40 + "1": "0.031236",
+    "0.031234" + "4" + "9" * 60: "0.031234",
+    "0.0000005000000001": "0.000001",
+    "5.0000000000000012e-07": "0.000001",
+    "0.00000050000000000000": None,
+    "0.0000004999999999": None,
+    "999.99999949999999999": "999.999999",
+    "1000.0000000000": "1000.000000",
+    "1000.0000000001": None,  # more than the highest before rounding (P3)
+    "1000." + "0" * 40 + "1": None,
+    "0." + "0" * 40 + "1": None,
     "0": None,
     "-0": None,
     "-0.03": None,
@@ -92,12 +108,14 @@ def test_dq2_p3_a_price_is_a_number_above_0_and_up_to_1000_rounded_half_even_to_
 
 
 def test_dq2_the_reader_rounds_and_bounds_as_the_core_does(tmp_path: Path) -> None:
-    """Thousands of prices with up to nine decimals, many of them in the middle between two."""
+    """Thousands of prices with up to fifty decimals, many of them in the middle between two or beside it."""
     chance = random.Random(3)
     nanos = [chance.choice([500, 1_500, chance.randrange(10**6)]) + chance.randrange(10**9) // 1000 * 1000
              for _ in range(2_000)]  # fmt: skip
     nanos += [1, 499, 500, 501, 999, 1_000, 10**12 - 1, 10**12, 10**12 + 1]
     prices = [D(number).scaleb(-9) for number in nanos]
+    with localcontext(prec=60):
+        prices += [price + sign * D(1).scaleb(-chance.randint(10, 50)) for price in prices[-1_000:] for sign in (1, -1)]
     rows = [(AT, "m5.large", f"us-east-1-{number:05}a", f"{price:f}") for number, price in enumerate(prices)]
     kept = {one.pool_id: D(one.price) for one in buckets_of(table(tmp_path, rows))}
     wanted = {

@@ -121,6 +121,8 @@ ROWS: dict[str, tuple[str, str | None]] = {
     "the highest price": (f"{POOL},2026-03-01T00:00:00Z,1000,primary,{DIGEST}", None),
     "higher": (f"{POOL},2026-03-01T00:00:00Z,1000.000001,primary,{DIGEST}", NO_PRICE),
     "rounds to nothing": (f"{POOL},2026-03-01T00:00:00Z,0.0000005,primary,{DIGEST}", NO_PRICE),
+    "just not nothing": (f"{POOL},2026-03-01T00:00:00Z,0.0000005000000001,primary,{DIGEST}", None),
+    "higher by a hair": (f"{POOL},2026-03-01T00:00:00Z,1000.0000000001,primary,{DIGEST}", NO_PRICE),
     "no source": (f"{POOL},2026-03-01T00:00:00Z,0.03,,{DIGEST}", None),
     "an unknown source": (f"{POOL},2026-03-01T00:00:00Z,0.03,hearsay,{DIGEST}", NO_SOURCE),
     "filled before": (f"{POOL},2026-03-01T00:00:00Z,0.03,interpolated,{DIGEST}", NO_SOURCE),

@@ -13,9 +13,12 @@ with items as (
     returning submission_id
 ), known as (
     insert into pools (pool_id, instance_type, region, az, first_observed_at)
-    select pool_id, min(instance_type), min(region), min(az), min(observed_at) from items
+    select pool_id, min(instance_type), min(region), min(az), min(observed_at) from items i
+    -- what is no earlier need not lock its pool
+    where not exists (select 1 from pools k where k.pool_id = i.pool_id and k.first_observed_at <= i.observed_at)
     group by pool_id order by pool_id
-    on conflict (pool_id) do nothing
+    on conflict (pool_id) do update set first_observed_at = excluded.first_observed_at
+    where pools.first_observed_at > excluded.first_observed_at  -- 4.3: older observations may come late (DQ-2)
 ), buckets as (
     insert into price_buckets as b (pool_id, bucket_start, instance_type, region, price, source, rank, confidence,
                                     observed_at, submission_id)

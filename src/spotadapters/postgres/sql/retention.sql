@@ -56,6 +56,10 @@ gone as (delete from price_buckets b using old where b.pool_id = old.pool_id and
          returning 1)
 select to_json(count(*))::text from gone;
 
+-- name: retain_raw_prices
+-- Those that lie in no week: the others go by whole partitions.
+select to_json(forget_loose_prices(%(before)s, %(limit)s))::text;
+
 -- name: client_snapshot
 with put as (
     insert into client_snapshots (day, total, new, active)
