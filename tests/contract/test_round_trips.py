@@ -21,7 +21,7 @@ from spotcore.alerts import Alert
 from spotcore.change import Outcome
 from spotcore.clients import Client
 from spotcore.commands import Command
-from spotcore.config import SETTINGS, AgentConfig
+from spotcore.config import RANGES, SETTINGS, AgentConfig
 from spotcore.decisions import Decision
 from spotcore.events import Event, Notification
 from spotcore.ids import CloudId, CommandId, IncidentId, InstanceId, ReplicaId, SwitchId
@@ -145,13 +145,21 @@ def test_gr5_an_instant_is_read_as_utc_whatever_offset_it_was_written_with(text:
 _names = iter(range(10**6))
 
 
+def in_range(setting: str) -> st.SearchStrategy[Any]:
+    """Any value the setting may have (section 3)."""
+    low, high = RANGES[setting]
+    hint = get_type_hints(AgentConfig)[setting]
+    kind = st.decimals(low, high, places=6) if hint is Decimal else st.integers(low, high)
+    return kind if NoneType not in get_args(hint) else st.none() | kind
+
+
 @st.composite
 def aggregates(draw: st.DrawFn, known: Aggregate) -> Aggregate:
     """The agent with any facts, and one row of each kind with any: what the constraints ask for is kept."""
     who = {"client_id": known.agent.client_id, "agent_id": known.agent.agent_id}
     primary, own = known.primary, next(_names)
     assert primary is not None
-    config = draw(rows(AgentConfig, terminate_wait_seconds=draw(st.integers(60, 86_400))))
+    config = draw(rows(AgentConfig, **{name: draw(in_range(name)) for name in RANGES}))
     agent = draw(
         rows(
             Agent, **who, logical_agent_id=known.agent.logical_agent_id, config=config, primary_id=primary.instance_id,
