@@ -1,5 +1,6 @@
 """Real servers for the tests that need them: started once a session, a fresh database for each test that asks."""
 
+import logging
 import os
 import shutil
 import tempfile
@@ -39,6 +40,11 @@ FIRST = ("tests/faults/", "tests/e2e/", "tests/integration/test_benchmarks", "te
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are processors: tests of faults and whole servers wait most of the time."""
     return (os.cpu_count() or 1) + 1
+
+
+def pytest_runtest_teardown() -> None:
+    """A command that ran in this process has set up logging for itself."""
+    logging.getLogger().setLevel(logging.WARNING)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

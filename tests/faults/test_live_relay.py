@@ -49,7 +49,7 @@ class Stream:
 
     def next(self) -> dict[str, str]:
         """The next frame."""
-        return self.frames.get(timeout=GIVE_UP, verify=False)
+        return self.frames.get(timeout=GIVE_UP)
 
 
 def beat(up: Up, client: str, agent: str, word: str) -> None:
