@@ -1,6 +1,5 @@
 """Belt and braces (GR-2): the database refuses what the core would never ask for."""
 
-from collections.abc import Iterator
 from contextlib import closing
 
 import psycopg
@@ -8,16 +7,15 @@ import pytest
 
 from spotadapters.postgres.errors import BY_CONSTRAINT
 from spotadapters.postgres.migrate import MigrationError, migrate, pending
-from spotadapters.postgres.pool import Connections
 from spotadapters.postgres.storage import PostgresStorage
+from tests.support.databases import WarmDatabase
 from tests.support.world import FakeClock, World, a_world, with_replica
 
 
 @pytest.fixture
-def world(database_url: str) -> Iterator[World]:
+def world(warm_database: WarmDatabase) -> World:
     clock = FakeClock()
-    with Connections(database_url, size=3, reserve=1) as connections:
-        yield a_world(PostgresStorage(connections, clock).transactions, clock)
+    return a_world(PostgresStorage(warm_database.connections, clock).transactions, clock)
 
 
 def copy_of(table: str, key: str, **changes: str) -> str:

@@ -9,7 +9,6 @@ from attrs import define, evolve
 from spotadapters.files.blobs import FileBlobs
 from spotadapters.memory import MemoryStorage
 from spotadapters.memory.models import MemoryBlobs
-from spotadapters.postgres.pool import Connections
 from spotadapters.postgres.storage import PostgresStorage
 from spotcore.control_plane import ControlPlane, control_plane
 from spotcore.engines.parameters import EngineParameters
@@ -26,6 +25,7 @@ from spotcore.models import ModelSession, SessionKind, SessionState, moved
 from spotcore.ports.models import BlobStore
 from spotcore.ports.storage import Transactions
 from spotcore.service.models import Library, Models
+from tests.support.databases import WarmDatabase
 from tests.support.models import SHAPES, HereValidator, a_model, an_engine, arrived, manifest, safetensors
 from tests.support.world import CountingIdentity, FakeClock, World
 
@@ -87,8 +87,9 @@ def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shelf]:
     if request.param == "memory":
         yield a_shelf(MemoryStorage().transactions, clock, MemoryBlobs())
         return
-    with Connections(request.getfixturevalue("database_url"), size=4, reserve=2) as connections:
-        yield a_shelf(PostgresStorage(connections, clock).transactions, clock, FileBlobs(tmp_path / "models"))
+    warm: WarmDatabase = request.getfixturevalue("warm_database")
+    connections = warm.connections
+    yield a_shelf(PostgresStorage(connections, clock).transactions, clock, FileBlobs(tmp_path / "models"))
 
 
 def test_an_upload_creates_a_session_and_touches_no_other(shelf: Shelf) -> None:

@@ -1,7 +1,6 @@
 """Groups of steady heartbeats and idle polls on PostgreSQL: what is noted, what is left to the ordinary way."""
 
 import random
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -11,7 +10,6 @@ import pytest
 from attrs import asdict, evolve, frozen
 from psycopg.types.json import Jsonb
 
-from spotadapters.postgres.pool import Connections
 from spotadapters.postgres.pulses import IDLE, NOTE, Pulses, Sign
 from spotadapters.postgres.storage import PostgresStorage
 from spotcore.agents import Link
@@ -23,6 +21,7 @@ from spotcore.ports.storage import TokenRecord
 from spotcore.prices import Observation, PriceReport, PriceSource
 from spotcore.steady import Steady, with_signs
 from tests.contract.test_prices import assert_buckets, history
+from tests.support.databases import WarmDatabase
 from tests.support.world import FakeClock, World, a_world
 
 TOKEN = "hash-of-a-token"
@@ -71,21 +70,19 @@ class Ward:
 
 
 @pytest.fixture
-def ward(database_url: str) -> Iterator[Ward]:
+def ward(warm_database: WarmDatabase) -> Ward:
     clock = FakeClock()
-    with Connections(database_url, size=4, reserve=1) as connections:
-        storage = PostgresStorage(connections, clock)
-        world = a_world(storage.transactions, clock)
-        with storage.transactions() as uow:
-            uow.clients.add_token(
-                TokenRecord(
-                    token_hash=TOKEN, hint="oken", sealed=None, client_id=world.client_id, created_at=clock.now()
-                )
-            )
-        agent_id = world.register().agent_id
-        machine = world.aggregate(agent_id).instances[world.aggregate(agent_id).agent.primary_id].cloud_id  # type: ignore[index]
-        assert machine is not None
-        yield Ward(world, Pulses(connections), clock, database_url, agent_id, machine)
+    connections = warm_database.connections
+    storage = PostgresStorage(connections, clock)
+    world = a_world(storage.transactions, clock)
+    with storage.transactions() as uow:
+        uow.clients.add_token(
+            TokenRecord(token_hash=TOKEN, hint="oken", sealed=None, client_id=world.client_id, created_at=clock.now())
+        )
+    agent_id = world.register().agent_id
+    machine = world.aggregate(agent_id).instances[world.aggregate(agent_id).agent.primary_id].cloud_id  # type: ignore[index]
+    assert machine is not None
+    return Ward(world, Pulses(connections), clock, warm_database.url, agent_id, machine)
 
 
 def test_a_noted_heartbeat_leaves_what_the_ordinary_one_would(ward: Ward) -> None:

@@ -8,11 +8,11 @@ from attrs import define
 
 from spotadapters.memory import MemoryStorage
 from spotadapters.memory.store import MemoryCredentials
-from spotadapters.postgres.pool import Connections
 from spotadapters.postgres.storage import PostgresStorage
 from spotcore.control_plane import ControlPlane, control_plane
 from spotcore.ports.storage import Credentials, TokenRecord, Transactions
 from spotcore.sessions import ENDS_AFTER, Session
+from tests.support.databases import WarmDatabase
 from tests.support.world import START, CountingIdentity, FakeClock
 
 
@@ -46,9 +46,10 @@ def desk(request: pytest.FixtureRequest) -> Iterator[Desk]:
         storage = MemoryStorage()
         yield _desk(MemoryCredentials(storage), storage.transactions)
         return
-    with Connections(request.getfixturevalue("database_url"), size=3, reserve=1) as connections:
-        postgres = PostgresStorage(connections, FakeClock(START))
-        yield _desk(postgres, postgres.transactions)
+    warm: WarmDatabase = request.getfixturevalue("warm_database")
+    connections = warm.connections
+    postgres = PostgresStorage(connections, FakeClock(START))
+    yield _desk(postgres, postgres.transactions)
 
 
 def session(desk: Desk, name: str = "s", token: str = "admin", **facts: object) -> Session:

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,6 +29,7 @@ from spotcore.decisions import Action, Proposal, Snapshot
 from spotcore.errors import NotFound, Unavailable
 from spotcore.schedule import every
 from spotcore.service.savings import Accrued
+from tests.support.databases import WarmDatabase
 from tests.support.server import Site
 from tests.support.world import ZONES, CountingIdentity, FakeClock, World, a_world
 
@@ -37,10 +38,9 @@ Opened = tuple[World, Connections, FakeClock]
 
 
 @pytest.fixture
-def opened(database_url: str) -> Iterator[Opened]:
-    clock = FakeClock()
-    with Connections(database_url, size=4, reserve=1) as connections:
-        yield a_world(PostgresStorage(connections, clock).transactions, clock), connections, clock
+def opened(warm_database: WarmDatabase) -> Opened:
+    clock, connections = FakeClock(), warm_database.connections
+    return a_world(PostgresStorage(connections, clock).transactions, clock), connections, clock
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def test_every_answer_is_one_that_the_document_describes(shared_site: Site, row:
     operation = SCHEMA[row.path][row.method]
     token = ADMIN_TOKEN if row.access.needs == "A" else tenant.token
 
-    @settings(max_examples=8, suppress_health_check=list(HealthCheck), deadline=None)
+    @settings(max_examples=5, suppress_health_check=list(HealthCheck), deadline=None)
     @given(case=operation.as_strategy(), real=st.booleans(), content=st.binary(max_size=99))
     def each(case: Any, real: bool, content: bytes) -> None:
         if real:

@@ -16,7 +16,7 @@ from spotcore.simulation.history import History
 from spotcore.testing import scenarios
 
 PROFILE = settings.default
-EXAMPLES = 10 if PROFILE is None or PROFILE.max_examples < 1_000 else 1_000
+EXAMPLES = 6 if PROFILE is None or PROFILE.max_examples < 1_000 else 1_000
 
 
 def story(scenario: Scenario) -> History:
