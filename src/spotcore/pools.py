@@ -1,6 +1,7 @@
 """Pools (one instance type in one zone) and modes, with every spelling normalised to one."""
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from attrs import frozen
@@ -57,6 +58,7 @@ def region_of(az: str) -> str:
     return az.rstrip("abcdefghijklmnopqrstuvwxyz") or az
 
 
+@lru_cache(maxsize=10_000)  # the same few thousand names all day
 def parse_pool(text: str) -> Pool:
     """A pool from ``type.az`` or ``type.region.az`` (0.1); ``ValidationFailed`` for anything else. Idempotent."""
     parts = text.strip().split(".")

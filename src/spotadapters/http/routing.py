@@ -17,7 +17,7 @@ from spotadapters.http.sessions import Door, Sessions
 from spotadapters.http.uploads import Upload
 from spotadapters.jobs.board import Board, NoJobs
 from spotadapters.wire.asking import asked
-from spotadapters.wire.parsing import cleaned, decode, shaped
+from spotadapters.wire.parsing import decode, decode_clean, shaped
 from spotcore.builds import ABILITIES
 from spotcore.control_plane import ControlPlane
 from spotcore.dispatch import Dialect
@@ -76,8 +76,7 @@ class Call:
 
     def data(self) -> dict[str, Any]:
         """The body as a JSON object with clean texts; empty when there is none."""
-        body: dict[str, Any] = cleaned(decode(self.raw_body))
-        return body
+        return decode_clean(self.raw_body)
 
     def parse(self, kind: type[T]) -> T:
         """The body as a request class."""

@@ -24,7 +24,7 @@ from spotadapters.http.sent import NO_HEADERS, Sent, refusal_sent
 from spotadapters.http.storm import Arrival
 from spotadapters.postgres.pulses import Sign
 from spotadapters.system.tracing import marks
-from spotadapters.wire.parsing import cleaned, decode
+from spotadapters.wire.parsing import decode_clean
 from spotcore.errors import SpotError
 from spotcore.ids import AgentId
 from spotcore.service.emergency import Notified
@@ -64,7 +64,7 @@ class Shortcuts:
         if storm is None or header is None or "x-response-shape" in request.headers or len(body) > SHORT_BODY:
             return None
         try:
-            token, noticed = bearer(header, None), FORMS[endpoint.number].read(cleaned(decode(body)))
+            token, noticed = bearer(header, None), FORMS[endpoint.number].read(decode_clean(body))
         except SpotError:
             return None  # the ordinary way says what is wrong
         if noticed is None or not 0 < len(agent_id) <= MAX_ID or len(token) > MAX_TOKEN:
@@ -155,7 +155,7 @@ class Shortcuts:
 
     def _sheet(self, endpoint: Endpoint, request: Request, body: bytes) -> PriceSheet:
         self._admit_agent(endpoint, request)
-        return price_sheet(cleaned(decode(body)))
+        return price_sheet(decode_clean(body))
 
     def _admit_agent(self, endpoint: Endpoint, request: Request) -> None:
         """Count a call of an agent (S24). Raises ``RateLimited``."""

@@ -1,14 +1,12 @@
 """A judged price report as rows."""
 
-from functools import lru_cache
+from datetime import datetime
 from typing import Any
 
 from spotadapters.postgres.rows import to_row
 from spotcore import prices
-from spotcore.pools import Pool, parse_pool
+from spotcore.pools import parse_pool
 from spotcore.prices import PriceReport
-
-_pool = lru_cache(maxsize=10_000)(parse_pool)
 
 
 def report_facts(report: PriceReport) -> dict[str, Any]:
@@ -28,8 +26,12 @@ def spot_rows(report: PriceReport) -> list[dict[str, Any]]:
     """Its accepted observations, in the order of their keys: two who tell the same at once would otherwise each hold
     what the other waits for."""
     rows = []
+    times: dict[datetime, tuple[str, str]] = {}  # most reports have one time for all
     for one in sorted(report.observations, key=lambda seen: (seen.observed_at, seen.submission_id)):
-        pool: Pool = _pool(one.pool_id)
+        pool, at = parse_pool(one.pool_id), one.observed_at
+        if at not in times:
+            times[at] = at.isoformat(), prices.bucket_start(at).isoformat()
+        observed_at, bucket_start = times[at]
         rows.append(
             {
                 "submission_id": one.submission_id,
@@ -38,8 +40,8 @@ def spot_rows(report: PriceReport) -> list[dict[str, Any]]:
                 "region": pool.region,
                 "az": pool.az,
                 "price": str(one.price),
-                "observed_at": one.observed_at.isoformat(),
-                "bucket_start": prices.bucket_start(one.observed_at).isoformat(),
+                "observed_at": observed_at,
+                "bucket_start": bucket_start,
             }
         )
     return rows

@@ -142,6 +142,8 @@ def cleaned(value: Any) -> Any:
     half of a surrogate pair."""
     match value:
         case str():
+            if value.isascii() and value.isprintable():
+                return value
             return value.translate(_CONTROLS).encode(errors="replace").decode()
         case dict():
             return {cleaned(name): cleaned(one) for name, one in value.items()}
@@ -247,9 +249,18 @@ def decode(body: bytes) -> dict[str, Any]:
         raise ValidationFailed("the body is not valid JSON", body=["send one JSON object"]) from failure
     if type(data) is not dict:
         raise ValidationFailed("the body is not a JSON object", body=["send one JSON object"])
-    if _depth(data) > MAX_DEPTH:
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _depth(data) > MAX_DEPTH:
         raise ValidationFailed("the body is nested too deeply", body=[f"use at most {MAX_DEPTH} levels"])
     return data
+
+
+def decode_clean(body: bytes) -> dict[str, Any]:
+    """The JSON object of a body, its texts ``cleaned``. Raises ``ValidationFailed``."""
+    data = decode(body)
+    if body.isascii() and b"\\" not in body and b"\x7f" not in body:
+        return data  # plain characters alone: JSON itself takes no others
+    found: dict[str, Any] = cleaned(data)
+    return found
 
 
 def _depth(value: Any) -> int:
