@@ -161,6 +161,7 @@ def open_wiring(
             data_dir=settings.data_dir,
             courier=courier,
             upkeep_seconds=upkeep_seconds,
+            give_way=lanes.give_way,
         )
         wakes = {COMMANDS: hub.wake, EVENTS: lambda _: relay.wake()}
         listener = Listener(database_url, wakes, look_again)

@@ -22,6 +22,7 @@ from spotadapters.postgres.jobs import JobBook
 from spotadapters.postgres.pool import Connections
 from spotadapters.postgres.storage import PostgresStorage
 from spotadapters.system.identity import SecureIdentity
+from spotapp import jobs as module
 from spotapp.jobs import UPKEEP, Collaborators, job_table
 from spotcore.agents import Link
 from spotcore.control_plane import control_plane
@@ -454,3 +455,36 @@ def test_retention_keeps_180_days_of_audit_rows_and_tells_what_went(opened: Open
     jobs["retention"].run(clock.now())
     rows = connections.rows("select kind, (facts->'removed'->>'notifications')::int > 0 from audit_events", {})
     assert rows == [("data_cleanup", True)]
+
+
+def test_z34_a_round_goes_on_until_nobody_is_due_and_lets_callers_pass_after_each(
+    opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, connections, clock = opened
+    agents = [world.register(f"web-{number}").agent_id for number in range(7)]
+    given: list[float] = []
+    work = Collaborators(
+        plane=world.plane, connections=connections, clock=clock, board=JobBook(connections, clock), data_dir=tmp_path,
+        courier=Courier(Channels(connections, clock, SecureIdentity(None))), give_way=given.append,
+    )  # fmt: skip
+    monkeypatch.setattr(module, "AT_ONCE", 3)
+    decide = job_table(work)["decision round"].run
+    clock.advance(301)
+    decide(clock.now())
+    assert {world.aggregate(agent).agent.last_decision_at for agent in agents} == {clock.now()}
+    assert len(given) == len(agents)
+    assert all(seconds > 0 for seconds in given)
+
+
+def test_z34_a_round_ends_with_its_slot(opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world, connections, clock = opened
+    agents = [world.register(f"web-{number}").agent_id for number in range(5)]
+    work = Collaborators(
+        plane=world.plane, connections=connections, clock=clock, board=JobBook(connections, clock), data_dir=tmp_path,
+        courier=Courier(Channels(connections, clock, SecureIdentity(None))),
+    )  # fmt: skip
+    monkeypatch.setattr(module, "AT_ONCE", 2)
+    monkeypatch.setattr(module, "SHARE_OF_SLOT", 0.0)
+    clock.advance(301)
+    job_table(work)["decision round"].run(clock.now())
+    assert sum(world.aggregate(agent).agent.last_decision_at == clock.now() for agent in agents) == 2

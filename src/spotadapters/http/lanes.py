@@ -7,6 +7,7 @@ for at most half a second, so that a storm of notices is over before the next re
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from spotcore.ports.storage import Transactions, UnitOfWork
 T = TypeVar("T")
 
 YIELD_SECONDS: Final = 0.5
+BUSY_SECONDS: Final = 1.0  # since the last call: there may be others
 PULSE_THREADS: Final = 4  # a heartbeat takes a few milliseconds
 
 
@@ -37,6 +39,7 @@ class Lanes:
         sizes = {Lane.ORDINARY: ordinary, Lane.PULSE: pulse, Lane.URGENT: urgent, Lane.MOVED: pulse}
         self._threads = {lane: ThreadPoolExecutor(size, thread_name_prefix=lane) for lane, size in sizes.items()}
         self._places = {lane: asyncio.Semaphore(size) for lane, size in sizes.items()}
+        self._called_at = -BUSY_SECONDS
         self._emergencies = 0
         self._calm = asyncio.Event()
         self._calm.set()
@@ -47,6 +50,7 @@ class Lanes:
         """Run ``work`` in its lane and give its result. ``since`` (the loop's time) is when its call arrived, if it has
         let emergencies finish before: it does so once, not twice."""
         loop = asyncio.get_running_loop()
+        self._called_at = time.monotonic()
         if lane in (Lane.URGENT, Lane.MOVED):
             with self.emergency():
                 return await loop.run_in_executor(self._threads[lane], work)
@@ -73,6 +77,7 @@ class Lanes:
 
     async def calm(self, seconds: float = YIELD_SECONDS) -> None:
         """Wait until no emergency is being answered, for so many seconds at most."""
+        self._called_at = time.monotonic()
         if not self._calm.is_set() and seconds > 0:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._calm.wait(), seconds)
@@ -89,6 +94,11 @@ class Lanes:
                 yield uow
 
         return begun
+
+    def give_way(self, worked_seconds: float) -> None:
+        """Background work that has had the interpreter for so long leaves it to callers as long, if there are any."""
+        if time.monotonic() - self._called_at < BUSY_SECONDS:
+            time.sleep(min(worked_seconds, YIELD_SECONDS))
 
     def close(self) -> None:
         """Let running calls finish and end the threads; ordinary calls that wait for a thread are dropped."""

@@ -1,5 +1,6 @@
 """Stay or switch, asked by people (E60, E61), by agents (E62), and by the server itself (Z34)."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -129,12 +130,16 @@ class Decisions:
         with self.kernel.transactions() as uow:
             _require_automatic(uow.agents.get(caller.client_id, agent_id))
 
-    def round(self, limit: int = 200) -> int:
+    def round(self, limit: int = 200, after_each: Callable[[], None] = lambda: None) -> int:
         """Z34: decide for every live agent with a primary whose last decision is 300 s old; how many were decided."""
         now = self.kernel.clock.now()
         with self.kernel.transactions() as uow:
             due = list(uow.agents.undecided(now, now - DECISION_INTERVAL, limit))
-        return sum(self._one(client_id, agent_id) for client_id, agent_id in due)
+        decided = 0
+        for client_id, agent_id in due:
+            decided += self._one(client_id, agent_id)
+            after_each()
+        return decided
 
     def _one(self, client_id: ClientId, agent_id: AgentId) -> bool:
         try:

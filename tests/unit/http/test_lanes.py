@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -206,6 +207,26 @@ def test_t03_a_call_that_has_waited_for_emergencies_does_not_wait_for_them_again
         return passed
 
     assert asyncio.run(main()) == "passes"
+
+
+def test_background_work_leaves_callers_as_long_as_it_took_and_nobody_else(
+    lanes: Lanes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    now = [1_000.0]
+    monkeypatch.setattr(module, "time", SimpleNamespace(sleep=slept.append, monotonic=lambda: now[0]))
+    lanes.give_way(0.25)
+    assert slept == []  # nobody has called yet
+    asyncio.run(lanes.run(lambda: None, Lane.ORDINARY))
+    lanes.give_way(0.25)
+    lanes.give_way(3.0)
+    assert slept == [0.25, module.YIELD_SECONDS]
+    now[0] += module.BUSY_SECONDS
+    lanes.give_way(0.25)
+    assert len(slept) == 2
+    asyncio.run(lanes.calm())  # so do calls by the short way count
+    lanes.give_way(0.25)
+    assert len(slept) == 3
 
 
 def test_the_limit_is_half_a_second() -> None:
