@@ -22,7 +22,7 @@ from spotadapters.history.engine import STEP, STEP_US, Raw, clean
 
 LIMIT: Final = 1_500_000  # rows/s
 MOST_MB, MOST_MB_IN_WINDOWS = 2_500, 500
-POOLS: Final = 500
+ROWS_OF_A_POOL: Final = 20_000  # a fleet that sees every pool; with fewer the gaps would be what is measured
 DAYS: Final = 60
 START: Final = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) // STEP
 ROUNDS: Final = 3
@@ -44,13 +44,13 @@ from (select distinct on (high, low) * from seen) group by all
 
 def a_history(rows: int, seed: int) -> Raw:
     """Two thirds of all buckets measured, some by several, one row in twenty sent twice, in no order."""
-    chance = np.random.default_rng(seed)
-    pools = sorted(f"m{number // 6}.large.us-east-1{'abcdef'[number % 6]}" for number in range(POOLS))
+    chance, many = np.random.default_rng(seed), max(1, rows // ROWS_OF_A_POOL)
+    pools = sorted(f"m{number // 6}.large.us-east-1{'abcdef'[number % 6]}" for number in range(many))
     place = chance.integers(0, rows, rows)
     place[: rows - rows // 20] = np.arange(rows - rows // 20)  # the rest repeats some of these
-    pool = chance.integers(0, POOLS, rows).astype(np.int32)
+    pool = chance.integers(0, many, rows).astype(np.int32)
     at = (START + chance.integers(0, DAYS * 86_400 // STEP, rows)) * STEP_US + chance.integers(0, STEP_US, rows)
-    price = chance.integers(10_000, 90_000, POOLS)[pool] + chance.integers(0, 200, rows)
+    price = chance.integers(10_000, 90_000, many)[pool] + chance.integers(0, 200, rows)
     rank = chance.choice(np.array([5, 4, 3], np.int8), rows)
     high, low = (chance.integers(0, 2**64, rows, np.uint64) for _ in range(2))
     place = place[chance.permutation(rows)] % (rows - rows // 20)
@@ -93,7 +93,7 @@ def in_windows(raw: Raw, folder: Path) -> dict[str, Any]:
     with open_duckdb() as db:
         db.register("seen", columns(raw))
         db.execute("create table names as select unnest($n) as name, unnest($i) as pool",
-                   {"n": list(raw.pools), "i": list(range(POOLS))})  # fmt: skip
+                   {"n": list(raw.pools), "i": list(range(len(raw.pools)))})  # fmt: skip
         db.execute(
             "copy (select n.name as pool_id, make_timestamp(moment) as observed_at,"
             " (price / 1e6)::decimal(12, 6) as price, case rank when 5 then 'primary'"
