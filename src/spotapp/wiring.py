@@ -43,6 +43,7 @@ from spotcore.ports.world import Clock, Engine
 from spotcore.service.models import Library
 
 JOB_CONNECTIONS: Final = 4
+STORM_WRITERS: Final = 2  # more make smaller groups and share one interpreter all the same (decision 0021)
 
 
 @frozen(kw_only=True)
@@ -152,7 +153,7 @@ def open_wiring(
 
         book, channels = JobBook(connections, clock), Channels(connections, clock, identity)
         courier, short_way = Courier(channels), ShortWay(pulses, clock)
-        storm = Storm(plane.emergencies, storage, clock, groups=settings.urgent_threads)
+        storm = Storm(plane.emergencies, storage, clock, groups=min(STORM_WRITERS, settings.urgent_threads))
         work = Collaborators(
             plane=background,
             connections=connections,
