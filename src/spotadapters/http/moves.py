@@ -23,7 +23,7 @@ class Moves:
 
     def noticed(self, agent_id: str, data: Any) -> None:
         """What a notice about the agent was answered. One that came twice prolongs nothing."""
-        if getattr(data, "new_instance_id", None) is None or data.duplicate:
+        if getattr(data, "new_instance_id", None) is None or getattr(data, "duplicate", None):
             return
         self._forget()
         self._end(agent_id)
