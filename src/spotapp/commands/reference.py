@@ -44,13 +44,15 @@ def page(root: click.Command) -> str:
         *_table(SHARED, click.Context(root)),
     ]
     for path, command in leaves(root, "spotcore"):
-        lines += ["", f"## {path}", "", *_section(path, command)]
+        # click keeps the help option of a command as it was first asked for: asked without the root's settings, a
+        # command would not know -h from then on.
+        context = click.Context(command, info_name=path, **root.context_settings)
+        lines += ["", f"## {path}", "", *_section(command, context)]
     return "\n".join(lines) + "\n"
 
 
-def _section(path: str, command: click.Command) -> list[str]:
+def _section(command: click.Command, context: click.Context) -> list[str]:
     about, _, example = inspect.cleandoc(command.help or "").partition("\b")
-    context = click.Context(command, info_name=path)
     lines = [*about.strip().splitlines(), "", "```text", " ".join(command.get_usage(context).split()), "```"]
     code = [line.removeprefix("  ") for line in example.splitlines() if line.strip() and line.strip() != "Example:"]
     lines += ["", "```sh", *code, "```"] if code else []

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from spotapp.cli import ALIASES, main
 from spotapp.commands.ledger import MONTH
 from spotapp.commands.prices import INSTANT
-from spotapp.commands.reference import leaves
+from spotapp.commands.reference import leaves, page
 from tests.unit.cli.conftest import Cli
 
 WRONG: list[tuple[str, str]] = [
@@ -118,6 +118,7 @@ def test_the_version_is_one_line() -> None:
 
 
 def test_h_is_help_everywhere() -> None:
+    page(main)  # the reference asks every command for its options beforehand, which must not spoil -h
     for words in ([], ["clients"], ["agents", "config", "set"]):
         result = CliRunner().invoke(main, [*words, "-h"])
         assert (result.exit_code, result.output.startswith("Usage: ")) == (0, True)
