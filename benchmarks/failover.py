@@ -5,22 +5,23 @@ agent must have exactly one primary, its replica. Then rounds that take turns wi
 second connection sees the new primary, against a bare server that moves a role in one durable statement and reads it.
 """
 
+import asyncio
 import json
 import statistics
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import psycopg
+import uvloop
+from attrs import frozen
 
 from benchmarks.floor import SCHEMA
 from benchmarks.results import Ratio, Report, finish, options_of
 from benchmarks.site import Http, Running, free_port, process, running_server, wait_until
-from benchmarks.wire import percentile
+from benchmarks.wire import Answered, Line, percentile
 
 NOTICES = 50
 BACKGROUND = 24
@@ -29,6 +30,9 @@ LIMIT_MS = 250.0
 SETTLE_SECONDS = 2.0
 VISIBLE_SECONDS = 10.0
 TYPE, REGION = "m5.large", "us-east-1"
+
+Row = tuple[str, str, str]
+"""An agent, its machine, its replica's machine; of the floor: an agent, nothing, who shall have the role."""
 
 
 def registration(machine: str, name: str, az: str = "us-east-1a") -> dict[str, Any]:
@@ -39,7 +43,7 @@ def registration(machine: str, name: str, az: str = "us-east-1a") -> dict[str, A
     }  # fmt: skip
 
 
-def with_ready_replica(http: Http, number: int) -> tuple[str, str, str]:
+def with_ready_replica(http: Http, number: int) -> Row:
     """An agent with a warm replica: its id, its machine, the replica's machine."""
     machine, standby = f"i-{number:017x}", f"i-{number + 0x10000:017x}"
     agent_id = http.call("POST", "/api/agents/register", registration(machine, f"agent-{number}"))[1]["agent_id"]
@@ -51,127 +55,128 @@ def with_ready_replica(http: Http, number: int) -> tuple[str, str, str]:
     return agent_id, machine, standby
 
 
-def storm(http: Http, fleet: list[tuple[str, str, str]]) -> tuple[list[float], int]:
+async def storm(port: int, token: str, fleet: list[Row]) -> tuple[list[float], int]:
     """All notices at once, each twice; milliseconds of the first answers, and answers that were not a promotion."""
-    gate = threading.Barrier(len(fleet))
-    wrong = 0
-    times: list[float] = []
 
-    def notify(row: tuple[str, str, str]) -> None:
-        nonlocal wrong
-        agent_id, machine, standby = row
-        http.call("GET", "/health")  # the connection is open before the storm
-        gate.wait()
-        for attempt in (1, 2):
-            begin = time.perf_counter()
-            status, answer = http.call(
-                "POST",
-                f"/api/agents/{agent_id}/termination-imminent",
-                {"instance_id": machine, "termination_time": None},
-            )
-            if attempt == 1:
-                times.append((time.perf_counter() - begin) * 1000)
-            wrong += status != 200 or answer.get("new_instance_id") != standby
+    async def notify(line: Line, row: Row) -> tuple[float, int]:
+        begin = time.perf_counter()
+        answers = [await _notice(line, row) for _ in range(2)]
+        wrong = sum(one.status != 200 or one.data.get("new_instance_id") != row[2] for one in answers)
+        return (answers[0].at - begin) * 1000, wrong
 
-    with ThreadPoolExecutor(len(fleet)) as pool:
-        list(pool.map(notify, fleet))
-    return times, wrong
+    async with _lines(port, token, len(fleet), "/health") as lines:
+        done = await asyncio.gather(*map(notify, lines, fleet))
+    return [took for took, _ in done], sum(wrong for _, wrong in done)
 
 
-def visible(http: Http, fleet: list[tuple[str, str, str]]) -> list[float]:
+async def visible(port: int, token: str, fleet: list[Row]) -> list[float]:
     """All notices at once; milliseconds until a second connection's heartbeat of the standby says it is primary."""
 
-    def ask(http: Http, row: tuple[str, str, str]) -> None:
-        agent_id, machine, _ = row
-        body = {"instance_id": machine, "termination_time": None}
-        assert http.call("POST", f"/api/agents/{agent_id}/termination-imminent", body)[0] == 200
+    async def ask(line: Line, row: Row) -> None:
+        assert (await _notice(line, row)).status == 200
 
-    def is_seen(http: Http, row: tuple[str, str, str]) -> bool:
+    async def is_seen(line: Line, row: Row) -> bool:
         agent_id, _, standby = row
-        body = {"status": "online", "instance_id": standby, "monitored_instances": [standby], "mode": "spot"}
-        return bool(http.call("POST", f"/api/agents/{agent_id}/heartbeat", body)[1].get("role") == "primary")
+        return bool(
+            (await line.call("POST", f"/api/agents/{agent_id}/heartbeat", beat(standby))).data["role"] == "primary"
+        )
 
-    return _all_at_once(http, fleet, "/health", ask, is_seen)
+    return await _all_at_once(port, token, fleet, "/health", ask, is_seen)
 
 
-def floor_visible(floor: Http, agents: list[tuple[str, str, str]]) -> list[float]:
+async def floor_visible(port: int, token: str, agents: list[Row]) -> list[float]:
     """The same of the floor."""
 
-    def ask(http: Http, row: tuple[str, str, str]) -> None:
-        assert http.call("POST", f"/failover/{row[0]}", {"to": row[2]})[0] == 200
+    async def ask(line: Line, row: Row) -> None:
+        assert (await line.call("POST", f"/failover/{row[0]}", {"to": row[2]})).status == 200
 
-    def is_seen(http: Http, row: tuple[str, str, str]) -> bool:
-        return bool(http.call("GET", f"/role/{row[0]}")[1]["primary"] == row[2])
+    async def is_seen(line: Line, row: Row) -> bool:
+        return bool((await line.call("GET", f"/role/{row[0]}")).data["primary"] == row[2])
 
-    return _all_at_once(floor, agents, "/role/a1", ask, is_seen)
+    return await _all_at_once(port, token, agents, "/role/a1", ask, is_seen)
 
 
-def _all_at_once(
-    http: Http,
-    rows: list[tuple[str, str, str]],
+async def _notice(line: Line, row: Row) -> Answered:
+    agent_id, machine, _ = row
+    body = {"instance_id": machine, "termination_time": None}
+    return await line.call("POST", f"/api/agents/{agent_id}/termination-imminent", body)
+
+
+def beat(machine: str) -> dict[str, Any]:
+    """A v4c heartbeat."""
+    return {"status": "online", "instance_id": machine, "monitored_instances": [machine], "mode": "spot"}
+
+
+async def _all_at_once(
+    port: int,
+    token: str,
+    rows: list[Row],
     warm: str,
-    ask: Callable[[Http, tuple[str, str, str]], None],
-    is_seen: Callable[[Http, tuple[str, str, str]], bool],
+    ask: Callable[[Line, Row], Awaitable[None]],
+    is_seen: Callable[[Line, Row], Awaitable[bool]],
 ) -> list[float]:
-    gate = threading.Barrier(len(rows))
-
-    def run(row: tuple[str, str, str]) -> float:
-        second = Http(http.port, http.token)
-        for one in (http, second):
-            one.call("GET", warm)  # the connections are open before the storm
-        gate.wait()
+    async def run(line: Line, second: Line, row: Row) -> float:
         begin = time.perf_counter()
-        ask(http, row)
-        while not is_seen(second, row):
+        await ask(line, row)
+        while not await is_seen(second, row):
             assert time.perf_counter() - begin < VISIBLE_SECONDS, row
         return (time.perf_counter() - begin) * 1000
 
-    with ThreadPoolExecutor(len(rows)) as pool:
-        return list(pool.map(run, rows))
+    async with _lines(port, token, 2 * len(rows), warm) as lines:
+        return list(await asyncio.gather(*map(run, lines[::2], lines[1::2], rows)))
 
 
-def background(
-    http: Http, agents: list[tuple[str, str]], stop: threading.Event, counts: list[int]
-) -> list[threading.Thread]:
-    """Connections that heartbeat and poll without a pause."""
-
-    def run(agent_id: str, machine: str) -> None:
-        while not stop.is_set():
-            body = {"status": "online", "instance_id": machine, "monitored_instances": [machine], "mode": "spot"}
-            counts[0] += 1
-            counts[1] += http.call("POST", f"/api/agents/{agent_id}/heartbeat", body)[0] != 200
-            counts[0] += 1
-            counts[1] += http.call("GET", f"/api/agents/{agent_id}/pending-commands")[0] != 200
-
-    threads = [threading.Thread(target=run, args=row, daemon=True) for row in agents]
-    for thread in threads:
-        thread.start()
-    return threads
+@asynccontextmanager
+async def _lines(port: int, token: str, number: int, warm: str) -> AsyncIterator[list[Line]]:
+    """Connections that are open before the storm."""
+    lines = [Line(port, token) for _ in range(number)]
+    await asyncio.gather(*(line.call("GET", warm) for line in lines))
+    yield lines
+    for line in lines:
+        line.close()
+    await asyncio.sleep(0)  # the loop hangs up in its next round
 
 
-def long_poll(http: Http, user: Http, fleet: list[tuple[str, str]]) -> list[float]:
+@asynccontextmanager
+async def background(port: int, token: str, agents: list[tuple[str, str]]) -> AsyncIterator[list[int]]:
+    """Connections that heartbeat and poll without a pause; how many requests so far, and how many failed."""
+    counts = [0, 0]
+    is_over = False
+
+    async def run(agent_id: str, machine: str) -> None:
+        line = Line(port, token)
+        while not is_over:
+            for method, what, body in (("POST", "heartbeat", beat(machine)), ("GET", "pending-commands", None)):
+                counts[0] += 1
+                counts[1] += (await line.call(method, f"/api/agents/{agent_id}/{what}", body)).status != 200
+        line.close()
+
+    async with asyncio.TaskGroup() as tasks:
+        for row in agents:
+            tasks.create_task(run(*row))
+        await asyncio.sleep(SETTLE_SECONDS)
+        yield counts
+        is_over = True
+    await asyncio.sleep(0)
+
+
+async def long_poll(port: int, token: str, admin_token: str, fleet: list[tuple[str, str]]) -> list[float]:
     """Milliseconds from the answer to a user's switch until the waiting agent has the command in its hands."""
     times: list[float] = []
-    for agent_id, machine in fleet:
-        got: list[float] = []
-
-        def wait(agent_id: str = agent_id, got: list[float] = got) -> None:
-            _, answer = http.call("GET", f"/api/agents/{agent_id}/pending-commands?wait=20")
-            if answer["commands"]:
-                got.append(time.perf_counter())
-
-        waiter = threading.Thread(target=wait)
-        waiter.start()
-        time.sleep(0.15)
-        status, _ = user.call("POST", f"/api/client/instances/{machine}/force-switch", {"target": "ondemand"})
-        queued = time.perf_counter()
-        waiter.join()
-        assert status == 200
-        times.append((got[0] - queued) * 1000)
+    async with _lines(port, admin_token, 1, "/health") as (user,), _lines(port, token, 1, "/health") as (agent,):
+        for agent_id, machine in fleet:
+            waiter = asyncio.create_task(agent.call("GET", f"/api/agents/{agent_id}/pending-commands?wait=20"))
+            await asyncio.sleep(0.15)
+            order = {"target": "ondemand"}
+            queued = await user.call("POST", f"/api/client/instances/{machine}/force-switch", order)
+            got = await waiter
+            assert queued.status == 200
+            assert got.data["commands"]
+            times.append((got.at - queued.at) * 1000)
     return times
 
 
-def without_successor(http: Http, client_id: str, fleet: list[tuple[str, str, str]]) -> list[str]:
+def without_successor(http: Http, client_id: str, fleet: list[Row]) -> list[str]:
     """Agents whose primary is not their replica's machine."""
     rows = http.call("GET", f"/api/client/{client_id}/agents")[1]["data"]
     listed = {row["id"]: row["instanceId"] for row in rows}
@@ -188,6 +193,37 @@ def a_floor(running: Running) -> Iterator[Http]:
     with process([sys.executable, "-m", "benchmarks.floor"], where):
         wait_until(port, "/read/a1")
         yield Http(port, "t")
+
+
+@frozen
+class Found:
+    """What one run measured, in milliseconds: the notices' first answers; floor and ours until visible, by round; long
+    polls. And what went wrong."""
+
+    notices: list[float]
+    wrong: int
+    rounds: list[tuple[list[float], list[float]]]
+    polls: list[float]
+    requests: int
+    errors: int
+
+
+async def measured(
+    running: Running, floor_port: int, https: list[Http], batches: list[list[Row]], others: list[tuple[str, str]]
+) -> Found:
+    """Everything that happens under the background's load, each storm with a client of its own."""
+    port = running.http.port
+    async with background(port, https[0].token, others[:BACKGROUND]) as counts:
+        print("storm …", flush=True)
+        notices, wrong = await storm(port, https[0].token, batches[0])
+        rounds = []
+        for place in range(1, len(batches)):
+            print(f"round {place}: the floor, then ours, until it is visible …", flush=True)
+            rows = [(f"a{number}", "", f"round-{place}") for number in range(len(batches[0]))]
+            floor = await floor_visible(floor_port, "t", rows)
+            rounds.append((floor, await visible(port, https[place].token, batches[place])))
+        polls = await long_poll(port, https[0].token, running.http.token, others[BACKGROUND:])
+    return Found(notices, wrong, rounds, polls, *counts)
 
 
 def main() -> int:
@@ -215,51 +251,37 @@ def main() -> int:
             [with_ready_replica(one, size * place + number) for number in range(1, size + 1)]
             for place, one in enumerate(https)
         ]
-        fleet = batches[0]
-        stop, counts = threading.Event(), [0, 0]
-        threads = background(http, others[:BACKGROUND], stop, counts)
-        time.sleep(SETTLE_SECONDS)
-        print("storm …", flush=True)
-        notices, wrong = storm(http, fleet)
-        rounds = []
-        for place in range(1, len(batches)):
-            print(f"round {place}: the floor, then ours, until it is visible …", flush=True)
-            rows = [(f"a{number}", "", f"round-{place}") for number in range(size)]
-            rounds.append((floor_visible(bare, rows), visible(https[place], batches[place])))
-        polls = long_poll(http, Http(admin.port, admin.token), others[BACKGROUND:])  # an idle connection was closed
-        stop.set()
-        for thread in threads:
-            thread.join()
+        found = uvloop.run(measured(running, bare.port, https, batches, others))
         lost = [
             agent_id
             for (client_id, token), batch in zip(owners, batches, strict=True)
             for agent_id in without_successor(Http(admin.port, token), client_id, batch)
         ]
     figures = {
-        "notices": len(notices),
-        "notice_ms_median": round(statistics.median(notices), 1),
-        "notice_ms_p99": round(percentile(notices, 0.99), 1),
-        "visible_ms_median": round(statistics.median(statistics.median(ours) for _, ours in rounds), 1),
-        "visible_ms_p99": round(statistics.median(percentile(ours, 0.99) for _, ours in rounds), 1),
-        "floor_visible_ms_median": round(statistics.median(statistics.median(floor) for floor, _ in rounds), 1),
-        "floor_visible_ms_p99": round(statistics.median(percentile(floor, 0.99) for floor, _ in rounds), 1),
-        "long_poll_ms_median": round(statistics.median(polls), 1),
-        "long_poll_ms_p99": round(percentile(polls, 0.99), 1),
-        "wrong_answers": wrong,
+        "notices": len(found.notices),
+        "notice_ms_median": round(statistics.median(found.notices), 1),
+        "notice_ms_p99": round(percentile(found.notices, 0.99), 1),
+        "visible_ms_median": round(statistics.median(statistics.median(ours) for _, ours in found.rounds), 1),
+        "visible_ms_p99": round(statistics.median(percentile(ours, 0.99) for _, ours in found.rounds), 1),
+        "floor_visible_ms_median": round(statistics.median(statistics.median(floor) for floor, _ in found.rounds), 1),
+        "floor_visible_ms_p99": round(statistics.median(percentile(floor, 0.99) for floor, _ in found.rounds), 1),
+        "long_poll_ms_median": round(statistics.median(found.polls), 1),
+        "long_poll_ms_p99": round(percentile(found.polls, 0.99), 1),
+        "wrong_answers": found.wrong,
         "agents_without_their_successor": len(lost),
-        "background_requests": counts[0],
-        "background_errors": counts[1],
+        "background_requests": found.requests,
+        "background_errors": found.errors,
         "start_to_healthy_seconds": round(running.start_seconds, 2),
     }
     missed = [
         f"{name} ≤ {LIMIT_MS:.0f} ms" for name in ("notice_ms_p99", "long_poll_ms_p99") if figures[name] > LIMIT_MS
     ]
-    if wrong or lost or counts[1]:
+    if found.wrong or lost or found.errors:
         missed.append("nothing is lost")
     ratios = [
         Ratio(
             name=f"visible_to_floor_{name}",
-            rounds=tuple(of(ours) / of(floor) for floor, ours in rounds),
+            rounds=tuple(of(ours) / of(floor) for floor, ours in found.rounds),
             less_is_better=True,
         )
         for name, of in (("median", statistics.median), ("p99", lambda values: percentile(values, 0.99)))

@@ -1,10 +1,10 @@
 """The reference pages of ``docs/reference``, made from the code: ``python -m spotapp.reference docs/reference``."""
 
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+import click
 from attrs import fields_dict
 
 from spotadapters.http.app import SERVED
@@ -109,4 +109,4 @@ def write(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]))
+    click.command(help=__doc__, params=[click.Argument(["folder"], type=click.Path(path_type=Path))])(write)()
