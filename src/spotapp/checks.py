@@ -14,8 +14,8 @@ from redis.exceptions import RedisError
 from spotadapters.embedded.account import can_reach, service_account
 from spotadapters.embedded.errors import EmbeddedError
 from spotadapters.postgres.migrate import MINIMUM_VERSION, pending
+from spotapp.listening import way_out
 from spotapp.settings import Settings
-from spotapp.web import way_out
 
 
 @frozen(kw_only=True)

@@ -14,8 +14,8 @@ from spotadapters.history.refusals import HistoryRefused
 from spotadapters.postgres.migrate import MigrationError
 from spotapp.commands.api import ApiFailure
 from spotapp.commands.screen import shown
+from spotapp.listening import AddressInUse
 from spotapp.settings import SettingsError
-from spotapp.web import AddressInUse
 from spotcore.errors import SpotError
 
 KNOWN_FAILURES: Final = (

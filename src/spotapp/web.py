@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import gc
 import resource
 import signal
@@ -16,7 +15,6 @@ from starlette.applications import Starlette
 from spotadapters.http.app import create_app as http_app
 from spotadapters.jobs.scheduler import Scheduler
 from spotapp.closing import keep_out
-from spotapp.settings import Settings
 from spotapp.wiring import Wiring
 
 KEEP_ALIVE_SECONDS: Final = 75
@@ -26,10 +24,6 @@ QUEUE_SECONDS: Final = 0.2  # a handshake takes a round trip
 DRAIN_SECONDS: Final = 0.5
 ENOUGH_FILES: Final = 65_536
 COLLECT_AFTER: Final = (20_000, 20, 100)  # objects, and collections of the generation before
-
-
-class AddressInUse(Exception):
-    """The address cannot be listened on; the message says why and what to do."""
 
 
 def create_app(wiring: Wiring, scheduler: Scheduler | None = None) -> Starlette:
@@ -55,27 +49,6 @@ def create_app(wiring: Wiring, scheduler: Scheduler | None = None) -> Starlette:
     return http_app(wiring.parts, lifespan=lifespan)
 
 
-def bound_socket(settings: Settings) -> socket.socket:
-    """The listening socket. Raises ``AddressInUse``."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((settings.host, settings.port))
-    except (OSError, UnicodeError) as failure:  # a name that no resolver takes is the second
-        listening.close()
-        why = getattr(failure, "strerror", None) or failure
-        raise AddressInUse(f"cannot listen on {settings.host}:{settings.port} ({why}); {way_out(failure)}") from failure
-    return listening
-
-
-def way_out(failure: Exception) -> str:
-    """What to do about an address that cannot be listened on."""
-    if getattr(failure, "errno", None) == errno.EADDRINUSE:
-        return "stop what runs there or use another --port"
-    return "use another --host or another --port"
-
-
 def raise_open_files() -> int:
     """Let the process have as many files and sockets as the system allows it: each waiting agent holds one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -86,9 +59,9 @@ def raise_open_files() -> int:
 
 
 def collect_seldom() -> None:
-    """What is there at the start stays; and a full collection walks over everything thousands of waiting agents hold,
-    which takes 0.1 s and more, so that it must not come with every few hundred requests."""
-    gc.collect()
+    """What is there at the start stays, with what little of it is garbage; and a full collection walks over everything
+    thousands of waiting agents hold, which takes 0.1 s and more, so that it must not come with every few hundred
+    requests."""
     gc.freeze()
     gc.set_threshold(*COLLECT_AFTER)
 

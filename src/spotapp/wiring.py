@@ -6,7 +6,6 @@ import platform
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +37,7 @@ from spotadapters.system.clock import SystemClock
 from spotadapters.system.identity import SecureIdentity, new_seal_key
 from spotapp.jobs import Collaborators, job_table
 from spotapp.settings import Settings, SettingsError, parsed_key
+from spotapp.version import package_version
 from spotcore.control_plane import ControlPlane, control_plane
 from spotcore.ports.world import Clock, Engine
 from spotcore.service.models import Library
@@ -61,14 +61,6 @@ class Wiring:
     jobs: JobTable
     channels: Channels
     courier: Courier
-
-
-def package_version() -> str:
-    """The installed version, ``0`` from a bare checkout."""
-    try:
-        return version("spotcore")
-    except PackageNotFoundError:
-        return "0"
 
 
 def seal_key(settings: Settings) -> bytes | None:

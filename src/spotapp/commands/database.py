@@ -9,14 +9,14 @@ from typing import Any
 
 import click
 from attrs import frozen
-from rich.text import Text
 
-from spotadapters.embedded import EmbeddedStack, has_database, running_database_url
+from spotadapters.embedded import has_database, running_database_url
 from spotadapters.postgres.migrate import migrate, require_schema
 from spotadapters.postgres.pool import Connections
 from spotapp.commands.options import data_dir_option, output_option
 from spotapp.commands.screen import Screen
-from spotapp.failures import console, one_line_failures
+from spotapp.failures import one_line_failures
+from spotapp.own_servers import own_servers
 from spotapp.settings import Settings, SettingsError, load_settings
 from spotapp.wiring import Wiring, open_wiring
 from spotcore.control_plane import ControlPlane
@@ -44,25 +44,6 @@ class Local:
     def clock(self) -> Clock:
         """The machine's."""
         return self.wiring.parts.clock
-
-
-@frozen
-class Servers:
-    """Where PostgreSQL and Redis or Valkey are. The addresses hold passwords: never log them."""
-
-    database_url: str
-    redis_url: str
-
-
-@contextmanager
-def own_servers(settings: Settings) -> Iterator[Servers]:
-    """The servers of the settings, or the embedded ones, started here."""
-    if settings.database_url is not None and settings.redis_url is not None:
-        yield Servers(settings.database_url, settings.redis_url)
-        return
-    console.print(Text(f"  data in {settings.data_dir}"), soft_wrap=True)
-    with EmbeddedStack(settings.data_dir, on_event=lambda text: console.print(Text(f"  {text}"))) as stack:
-        yield Servers(settings.database_url or stack.database_url, settings.redis_url or stack.redis_url)
 
 
 @contextmanager

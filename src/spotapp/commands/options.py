@@ -81,6 +81,17 @@ data_dir_option = click.option(
 )
 
 
+def address_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Where a server listens and keeps what it has: adds ``--host``, ``--port``, ``--data-dir``."""
+    for option in (
+        click.option("--host", help="Address to listen on.  [default: 127.0.0.1]"),
+        click.option("--port", type=click.IntRange(1, 65_535), help="Port to listen on.  [default: 5000]"),
+        data_dir_option,
+    ):
+        function = option(function)
+    return function
+
+
 @contextmanager
 def _other_versions() -> Iterator[None]:
     try:

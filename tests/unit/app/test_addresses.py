@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from spotapp.cli import _ready, main
+from spotapp.cli import main
+from spotapp.commands.servers import _ready
+from spotapp.listening import AddressInUse, bound_socket, way_out
 from spotapp.settings import Settings
-from spotapp.web import AddressInUse, bound_socket, way_out
 from tests.support.up import free_port
 
 

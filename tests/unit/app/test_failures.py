@@ -13,8 +13,8 @@ from spotadapters.postgres.migrate import MigrationError
 from spotapp.background import wait_for_stop
 from spotapp.commands.api import ApiFailure
 from spotapp.failures import HISTORY, KNOWN_FAILURES, one_line_failures
+from spotapp.listening import AddressInUse
 from spotapp.settings import SettingsError
-from spotapp.web import AddressInUse
 from spotcore.errors import NotFound, SpotError, Unavailable, ValidationFailed
 
 EXPECTED = [
