@@ -1,5 +1,6 @@
 """Real servers for the tests that need them: started once a session, a fresh database for each test that asks."""
 
+import gc
 import logging
 import os
 import shutil
@@ -45,6 +46,16 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_runtest_teardown() -> None:
     """A command that ran in this process has set up logging for itself."""
     logging.getLogger().setLevel(logging.WARNING)
+
+
+gc.disable()  # what is collected stays, and the collector would look through it again and again
+
+
+def pytest_collection_finish() -> None:
+    """From here on there is garbage."""
+    gc.freeze()
+    gc.enable()
+    gc.set_threshold(20_000, 20, 100)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

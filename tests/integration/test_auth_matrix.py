@@ -102,8 +102,20 @@ def scene(shared_site: Site) -> Scene:
     return Scene(shared_site)
 
 
+@pytest.fixture(scope="module")
+def module_scene(module_site: Site) -> Scene:
+    return Scene(module_site)
+
+
+@pytest.fixture
+def standing(shared_site: Site, module_scene: Scene) -> Scene:  # noqa: ARG001
+    """One scene for all tests whose calls change nothing."""
+    return module_scene
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.number} {row.path}")
-def test_every_caller_gets_what_the_table_of_2_2_says_failure_93(scene: Scene, row: Endpoint) -> None:
+def test_every_caller_gets_what_the_table_of_2_2_says_failure_93(request: pytest.FixtureRequest, row: Endpoint) -> None:
+    scene: Scene = request.getfixturevalue("standing" if row.method == "GET" else "scene")
     for caller, expected in MATRIX.items():
         if "browser" in caller and row.number in LEFT_TO_OTHERS:
             continue
@@ -121,32 +133,32 @@ def test_every_caller_gets_what_the_table_of_2_2_says_failure_93(scene: Scene, r
     "row", [row for row in ROWS if "{" in row.path and row.access.needs in (CLIENT, EITHER)],
     ids=lambda row: f"{row.number} {row.path}",
 )  # fmt: skip
-def test_another_tenant_sees_nothing_there_2_3(scene: Scene, row: Endpoint) -> None:
-    before = scene.own.aggregate(scene.agent.agent_id)
-    for caller in ({"token": scene.other.token}, {"cookie": scene.sign_in(scene.other.token), "headers": OWN}):
-        answer = scene.call(row, **caller)
+def test_another_tenant_sees_nothing_there_2_3(standing: Scene, row: Endpoint) -> None:
+    before = standing.own.aggregate(standing.agent.agent_id)
+    for caller in ({"token": standing.other.token}, {"cookie": standing.sign_in(standing.other.token), "headers": OWN}):
+        answer = standing.call(row, **caller)
         names_a_client = "{client_id}" in row.path or row.number == "E26"
         expected = (403, "FORBIDDEN") if names_a_client else (404, "NOT_FOUND")
         body_came_first = answer.status == 400 and row.method != "GET"
         assert (answer.status, answer.body["code"]) == expected or body_came_first, answer
-    assert scene.own.aggregate(scene.agent.agent_id) == before
+    assert standing.own.aggregate(standing.agent.agent_id) == before
 
 
 @pytest.mark.parametrize(
     "row", [row for row in ROWS if "{agent_id}" in row.path and row.method == "GET" and row.number != "E26"],
     ids=lambda row: f"{row.number} {row.path}",
 )  # fmt: skip
-def test_a_foreign_id_answers_exactly_like_an_unknown_one_gr8(scene: Scene, row: Endpoint) -> None:
-    foreign = scene.call(row, token=scene.other.token)
+def test_a_foreign_id_answers_exactly_like_an_unknown_one_gr8(standing: Scene, row: Endpoint) -> None:
+    foreign = standing.call(row, token=standing.other.token)
     path = row.path.replace("{agent_id}", "00000000-0000-4000-8000-000000000000")
-    unknown = scene.site.call(row.method, path, token=scene.other.token)
+    unknown = standing.site.call(row.method, path, token=standing.other.token)
     assert (foreign.status, foreign.body) == (unknown.status, unknown.body)
 
 
 @pytest.mark.parametrize("row", STREAMS, ids=lambda row: f"{row.number} {row.path}")
 @pytest.mark.parametrize("caller", ["nobody", "a wrong token", "a browser signed out"])
-def test_a_stream_is_opened_for_nobody_unknown(scene: Scene, row: Endpoint, caller: str) -> None:
-    answer = scene.call(row, **scene.as_caller(caller))
+def test_a_stream_is_opened_for_nobody_unknown(standing: Scene, row: Endpoint, caller: str) -> None:
+    answer = standing.call(row, **standing.as_caller(caller))
     wanted = MATRIX[caller][row.access.needs]
     assert wanted is not None
     assert (answer.status, answer.body["code"]) == wanted
@@ -157,11 +169,11 @@ def test_a_stream_is_opened_for_nobody_unknown(scene: Scene, row: Endpoint, call
     [row for row in ROWS if row.method != "GET" and row.access.needs != OPEN],
     ids=lambda row: f"{row.number} {row.path}",
 )
-def test_a_browser_changes_nothing_from_another_sites_page(scene: Scene, row: Endpoint) -> None:
+def test_a_browser_changes_nothing_from_another_sites_page(standing: Scene, row: Endpoint) -> None:
     if row.number in LEFT_TO_OTHERS:
         return
-    token = scene.own.token if row.access.needs in (CLIENT, EITHER) else ADMIN_TOKEN
-    cookie = scene.sign_in(token)
+    token = standing.own.token if row.access.needs in (CLIENT, EITHER) else ADMIN_TOKEN
+    cookie = standing.sign_in(token)
     for headers in ({}, {"Origin": "http://evil.example"}):
-        answer = scene.call(row, cookie=cookie, headers=headers)
+        answer = standing.call(row, cookie=cookie, headers=headers)
         assert (answer.status, answer.body["code"]) == (403, "FORBIDDEN")
