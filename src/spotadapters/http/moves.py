@@ -20,14 +20,16 @@ class Moves:
         self._monotonic = monotonic
         self._until: dict[str, float] = {}  # the earliest first
         self._calls: dict[str, int] = {}
+        self._taken: dict[str, str | None] = {}  # by agent: the machine that lost the role
 
-    def noticed(self, agent_id: str, data: Any) -> None:
-        """What a notice about the agent was answered. One that came twice prolongs nothing."""
+    def noticed(self, agent_id: str, data: Any, *, machine: str | None = None) -> None:
+        """What a notice about the agent's machine was answered. One that came twice prolongs nothing."""
         if getattr(data, "new_instance_id", None) is None or getattr(data, "duplicate", None):
             return
         self._forget()
         self._end(agent_id)
         self._until[agent_id], self._calls[agent_id] = self._monotonic() + SECONDS, 0
+        self._taken[agent_id] = machine
 
     def answered(self, agent_id: str, data: Any) -> None:
         """What a call that concerned a move was answered. A heartbeat that heard ``primary`` ends it."""
@@ -40,7 +42,13 @@ class Moves:
         """Whether a call about the agent belongs to a failover."""
         return bool(self._until) and self._until.get(agent_id or "", 0.0) > self._monotonic()
 
+    def is_over(self, agent_id: str, machine: str | None) -> bool:
+        """Whether a notice about the agent's machine only repeats one that has just been answered. One about the
+        successor, or about whichever machine has the role, does not."""
+        return machine is not None and self.concern(agent_id) and self._taken.get(agent_id) == machine
+
     def _end(self, agent_id: str) -> None:
+        self._taken.pop(agent_id, None)
         self._until.pop(agent_id, None)
         self._calls.pop(agent_id, None)
 

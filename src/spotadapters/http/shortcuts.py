@@ -69,22 +69,26 @@ class Shortcuts:
             return None  # the ordinary way says what is wrong
         if noticed is None or not 0 < len(agent_id) <= MAX_ID or len(token) > MAX_TOKEN:
             return None
+        signal = noticed.signal(self._parts.clock.now())
         notified = Notified(
             agent_id=AgentId(agent_id),
-            signal=noticed.signal(self._parts.clock.now()),
+            signal=signal,
             evidence=noticed.evidence,
             facts=marks(request_id, request.headers.get("traceparent")),
         )
         try:
             with self._parts.lanes.emergency():
                 token_hash = self._parts.identity.hash_token(token)
-                answer = await storm.answer(Arrival(token_hash=token_hash, notified=notified))
+                answer = await storm.answer(
+                    Arrival(token_hash=token_hash, notified=notified),
+                    is_repeated=self._moves.is_over(agent_id, signal.cloud_id),
+                )
         except SpotError as refusal:
             return refusal_sent(refusal, request_id, endpoint)
         if answer is None:
             return None
         told = FORMS[endpoint.number].tell(noticed, answer)
-        self._moves.noticed(agent_id, told.data)
+        self._moves.noticed(agent_id, told.data, machine=signal.cloud_id)
         shown = envelope.success(told, mirror=endpoint.mirror, shape="envelope")
         return Sent(body=shown, status=told.status, headers=told.headers)
 

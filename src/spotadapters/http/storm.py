@@ -6,7 +6,10 @@ What cannot go so (an unknown token or agent, a row that somebody else holds, a 
 alone, which says what is wrong.
 """
 
+import asyncio
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from attrs import frozen
@@ -21,8 +24,10 @@ from spotcore.ports.world import Clock
 from spotcore.service.emergency import Emergency, Notified
 from spotcore.service.kernel import Caller, MarketUnreadable
 
-LARGEST: Final = 16
+LARGEST: Final = 8
 """Notices in a transaction: more would keep the first one waiting for the last."""
+
+REPEATED_WAIT_SECONDS: Final = 0.25
 
 
 Judged = SignalAnswer | SpotError
@@ -45,15 +50,37 @@ class Storm:
         self._emergencies = emergencies
         self._credentials = credentials
         self._clock = clock
+        self._firsts = 0
+        self._none_is_first = asyncio.Event()
+        self._none_is_first.set()
         self._groups: Groups[Arrival, Judged] = Groups(self._judged, "notices", writers=groups, largest=LARGEST)
 
-    async def answer(self, arrival: Arrival) -> SignalAnswer | None:
-        """What was decided and committed; None when the notice has to go the ordinary way. Raises ``Unavailable``, and
-        ``NotFound`` for an agent that is being deleted: its notice has been recorded (EM-17)."""
-        answer = await self._groups.done(arrival)
+    async def answer(self, arrival: Arrival, *, is_repeated: bool = False) -> SignalAnswer | None:
+        """What was decided and committed; None when the notice has to go the ordinary way. A notice that only repeats
+        one which moved its agent's role lets those go first that may still have a role to move, for a moment at most.
+        Raises ``Unavailable``, and ``NotFound`` for an agent that is being deleted: its notice has been recorded
+        (EM-17)."""
+        if is_repeated:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._none_is_first.wait(), REPEATED_WAIT_SECONDS)
+            answer = await self._groups.done(arrival)
+        else:
+            with self._first():
+                answer = await self._groups.done(arrival)
         if isinstance(answer, SpotError):
             raise answer
         return answer
+
+    @contextmanager
+    def _first(self) -> Iterator[None]:
+        self._firsts += 1
+        self._none_is_first.clear()
+        try:
+            yield
+        finally:
+            self._firsts -= 1
+            if self._firsts == 0:
+                self._none_is_first.set()
 
     def close(self) -> None:
         """Judge what waits and end the threads."""

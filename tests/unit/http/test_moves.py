@@ -146,3 +146,16 @@ def test_of_another_tenant_nobody_gets_past_by_it_gr_8(frame: Frame) -> None:
     answer = frame.call("POST", row.path("heartbeat"), foreign, json={"instance_id": row.standby})
     assert answer.status_code == 404
     assert frame.call("POST", row.path("heartbeat"), "wrong", json={"instance_id": row.standby}).status_code == 401
+
+
+def test_a_notice_is_a_repeated_one_when_it_is_about_the_machine_that_lost_the_role_t17(moves: Moves) -> None:
+    assert not moves.is_over("a1", "i-0a")
+    moves.noticed("a1", PROMOTED, machine="i-0a")
+    assert moves.is_over("a1", "i-0a")
+    # the successor, whichever has the role, and other agents
+    asked = [("a1", "i-0b"), ("a1", None), ("a2", "i-0a")]
+    assert [moves.is_over(*one) for one in asked] == [False, False, False]
+    moves.answered("a1", SimpleNamespace(role="primary"))
+    assert not moves.is_over("a1", "i-0a")
+    moves.noticed("a1", PROMOTED)  # which machine it was is not known
+    assert not moves.is_over("a1", "i-0a")
