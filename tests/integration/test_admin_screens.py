@@ -47,6 +47,24 @@ def tenant(site: Site) -> Tenant:
     return site.client("Acme")
 
 
+@pytest.fixture(scope="module")
+def fleet(module_site: Site) -> dict[str, set[str]]:
+    """The agents of the shared site's only client, by the status that people see."""
+    tenant = module_site.client("Acme")
+    online, off, disabled = host(tenant, "on"), host(tenant, "off"), host(tenant, "disabled")
+    moving = host(tenant, "moving")
+    off.stop()
+    tenant.post(f"/api/client/agents/{disabled.agent_id}/toggle-enabled", {"enabled": False})
+    tenant.post(
+        f"/api/client/instances/{moving.machine}/force-switch", {"target": "pool", "pool_id": f"{TYPE}.us-east-1b"}
+    )
+    assert moving.commands()
+    return {
+        "online": {online.agent_id}, "offline": {off.agent_id}, "disabled": {disabled.agent_id}, "error": set(),
+        "switching": {moving.agent_id},
+    }  # fmt: skip
+
+
 # ---- E03
 
 
@@ -124,8 +142,8 @@ def test_e05_days_without_a_snapshot_come_from_creation_dates_never_invented_c20
 
 
 @pytest.mark.parametrize(("asked", "given"), [("0", 1), ("9999", 365), ("", 30), ("-4", 1)])
-def test_e05_the_number_of_days_is_clamped(site: Site, asked: str, given: int) -> None:
-    assert len(site.call("GET", f"/api/admin/clients/growth?days={asked}").data) == given
+def test_e05_the_number_of_days_is_clamped(shared_site: Site, asked: str, given: int) -> None:
+    assert len(shared_site.call("GET", f"/api/admin/clients/growth?days={asked}").data) == given
 
 
 def test_e06_tells_what_happened_in_words_newest_first(site: Site, tenant: Tenant) -> None:
@@ -235,28 +253,18 @@ def test_e09_lists_agents_and_deleted_ones_only_when_asked_for(site: Site, tenan
 
 
 @pytest.mark.parametrize("status", ["online", "offline", "disabled", "error", "switching"])
-def test_e09_filters_by_the_one_status_that_people_see(site: Site, tenant: Tenant, status: str) -> None:
-    online, off, disabled = host(tenant, "on"), host(tenant, "off"), host(tenant, "disabled")
-    moving = host(tenant, "moving")
-    off.stop()
-    tenant.post(f"/api/client/agents/{disabled.agent_id}/toggle-enabled", {"enabled": False})
-    tenant.post(
-        f"/api/client/instances/{moving.machine}/force-switch", {"target": "pool", "pool_id": f"{TYPE}.us-east-1b"}
-    )
-    assert moving.commands()
-    expected = {
-        "online": {online.agent_id}, "offline": {off.agent_id}, "disabled": {disabled.agent_id}, "error": set(),
-        "switching": {moving.agent_id},
-    }  # fmt: skip
-    rows = site.call("GET", f"/api/admin/agents?status={status}").data["agents"]
-    assert {row["id"] for row in rows} == expected[status]
+def test_e09_filters_by_the_one_status_that_people_see(
+    shared_site: Site, fleet: dict[str, set[str]], status: str
+) -> None:
+    rows = shared_site.call("GET", f"/api/admin/agents?status={status}").data["agents"]
+    assert {row["id"] for row in rows} == fleet[status]
 
 
 @pytest.mark.parametrize(
     "path", ["/api/admin/instances?status=asleep", "/api/admin/agents?status=lost", "/api/admin/agents?limit=ten"]
 )
-def test_a_filter_that_cannot_be_read_is_refused_with_what_would_be_right(site: Site, path: str) -> None:
-    answer = site.call("GET", path)
+def test_a_filter_that_cannot_be_read_is_refused_with_what_would_be_right(shared_site: Site, path: str) -> None:
+    answer = shared_site.call("GET", path)
     assert (answer.status, answer.body["code"]) == (400, "VALIDATION_ERROR")
     assert answer.body["details"]
 
@@ -306,10 +314,10 @@ def test_e93_finds_clients_machines_and_agents_and_repeats_them_where_the_dashbo
     assert (only["instances"], len(only["agents"])) == ([], 1)
 
 
+@pytest.mark.usefixtures("fleet")
 @pytest.mark.parametrize("text", ["", "a", "%", "__", "%%%", "\\\\"])
-def test_e93_short_texts_and_wildcards_find_nothing_s14(site: Site, tenant: Tenant, text: str) -> None:
-    host(tenant)
-    data = site.call("GET", "/api/admin/search?q=" + text.replace("%", "%25")).data
+def test_e93_short_texts_and_wildcards_find_nothing_s14(shared_site: Site, text: str) -> None:
+    data = shared_site.call("GET", "/api/admin/search?q=" + text.replace("%", "%25")).data
     assert data["total_results"] == 0
 
 
@@ -412,8 +420,8 @@ def test_e96_ends_what_may_be_ended(site: Site, tenant: Tenant) -> None:
         ({"agent_ids": ["a"], "confirm": True}, "VALIDATION_ERROR"),
     ],
 )
-def test_e96_refuses_the_whole_of_what_is_not_meant(site: Site, body: Any, code: str) -> None:
-    answer = site.call("POST", "/api/admin/bulk/execute", body)
+def test_e96_refuses_the_whole_of_what_is_not_meant(shared_site: Site, body: Any, code: str) -> None:
+    answer = shared_site.call("POST", "/api/admin/bulk/execute", body)
     assert (answer.status, answer.body["code"]) == (400, code)
 
 

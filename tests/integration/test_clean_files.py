@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from spotadapters.history.refusals import UnknownFormat, UnreadableHistory
 from spotapp.cli import main
 from spotcore.buckets import Contender
 from tests.property.test_history_engine import PRICES, Row, a_history, by_reference, micros
+from tests.support.commands import FEW
 from tests.support.server import Site
 from tests.support.wire_agents import V4c
 
@@ -23,7 +25,7 @@ NOW = datetime(2026, 3, 9, tzinfo=UTC)
 
 
 def run(*words: str, url: str | None = None) -> Result:
-    return CliRunner().invoke(main, ["prices", *words], env={"SPOTCORE_DATABASE_URL": url})
+    return CliRunner().invoke(main, ["prices", *words], env={**FEW, "SPOTCORE_DATABASE_URL": url})
 
 
 def raw_file(folder: Path, rows: Sequence[Contender], name: str = "raw.csv") -> Path:
@@ -52,15 +54,22 @@ def shown(file: Path) -> list[Row]:
     ]  # fmt: skip
 
 
+@cache
+def told_and_wanted(kind: str) -> tuple[list[Contender], list[Row]]:
+    """Reports, and what the pure functions make of them."""
+    rows = a_history(7, buckets=150, density=0.8, prices=PRICES[kind], clumsy=0.4)
+    return rows, by_reference(rows)
+
+
 @pytest.mark.parametrize("kind", PRICES)
 @pytest.mark.parametrize("window", [1, 700, 10**6])
 def test_gf5_windows_of_any_size_give_what_the_pure_functions_give(tmp_path: Path, kind: str, window: int) -> None:
-    rows = a_history(7, buckets=150, density=0.8, prices=PRICES[kind], clumsy=0.4)
+    rows, wanted = told_and_wanted(kind)
     with Observations([raw_file(tmp_path, rows)], NOW) as observations:
         steps = list(observations.clean(window))
         assert (steps[-1].done, steps[-1].total) == (len(rows), len(rows))
-        assert observations.write(tmp_path / "clean.csv") == len(by_reference(rows))
-    assert shown(tmp_path / "clean.csv") == by_reference(rows)
+        assert observations.write(tmp_path / "clean.csv") == len(wanted)
+    assert shown(tmp_path / "clean.csv") == wanted
 
 
 def test_dq4_the_servers_own_buckets_can_be_computed_again(site: Site, tmp_path: Path) -> None:

@@ -9,22 +9,21 @@ import time
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from click.testing import CliRunner, Result
 
 from spotadapters.embedded import running_database_url
 from spotapp.cli import main
-from tests.support.server import Site
+from tests.support.commands import FEW
+from tests.support.served import served
+from tests.support.server import ADMIN_TOKEN, Site
 from tests.support.up import TOKEN, Up
 from tests.support.wire_agents import V4c
-
-ADMIN = {"Authorization": f"Bearer {TOKEN}"}
 
 
 class Cli:
     def __init__(self, tmp_path: Path, database_url: str | None) -> None:
-        self._environment = {"SPOTCORE_DATA_DIR": str(tmp_path), "SPOTCORE_DATABASE_URL": database_url}
+        self._environment = {**FEW, "SPOTCORE_DATA_DIR": str(tmp_path), "SPOTCORE_DATABASE_URL": database_url}
 
     def __call__(self, *words: str, answer: str | None = None) -> Result:
         return CliRunner().invoke(main, ["clients", *words], input=answer, env=self._environment)
@@ -67,7 +66,7 @@ def test_commands_are_listed_and_taken_back(site: Site) -> None:
     tenant = site.client("Acme")
     agent = V4c(tenant, site.new_machine(), logical="web")
     agent.register()
-    environment = {"SPOTCORE_DATABASE_URL": site.connections.database_url}
+    environment = {**FEW, "SPOTCORE_DATABASE_URL": site.connections.database_url}
 
     def run(*words: str) -> Result:
         return CliRunner().invoke(main, ["commands", *words], env=environment)
@@ -129,28 +128,21 @@ def test_a_running_server_need_not_stop_for_it(folder: Path) -> None:
     assert Cli(folder, None).json("resume", client["id"])["status"] == "active"  # starts a database for the moment
 
 
-def test_events_are_followed_as_they_happen_e90(folder: Path) -> None:
-    up = Up(folder, SPOTCORE_ADMIN_TOKEN=TOKEN)
-    command = [sys.executable, "-m", "spotapp.cli", "events", "show", "--follow", "--output", "json", "--url", up.url]
-    environment = {**os.environ, "SPOTCORE_ADMIN_TOKEN": TOKEN}
-    try:
+def test_events_are_followed_as_they_happen_e90(site: Site) -> None:
+    site.relay.start()
+    with served(site) as url:
+        command = [sys.executable, "-m", "spotapp.cli", "events", "show", "--follow", "--output", "json", "--url", url]
+        environment = {**os.environ, "SPOTCORE_ADMIN_TOKEN": ADMIN_TOKEN}
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as following:
             try:
                 assert following.stdout is not None
                 deadline = time.monotonic() + 30
-                while (
-                    httpx2.get(f"{up.url}/api/events/stats", headers=ADMIN, verify=False).json()["data"][
-                        "active_connections"
-                    ]
-                    == 0
-                ):
+                while site.call("GET", "/api/events/stats").data["active_connections"] == 0:
                     assert time.monotonic() < deadline, "nobody follows"
                     time.sleep(0.05)
-                up.post("/api/admin/clients/create", {"name": "Acme"})
+                site.client("Acme")
                 row = json.loads(following.stdout.readline())
                 assert (row["event"], "Acme" in row["data"]["data"]["message"]) == ("NOTIFICATION", True)
             finally:
                 following.terminate()  # a shell may have made its background jobs deaf to SIGINT
                 following.wait(10)
-    finally:
-        assert up.stop(signal.SIGINT) == 0

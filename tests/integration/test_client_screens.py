@@ -290,13 +290,19 @@ def test_every_listed_row_can_be_opened_also_a_placeholder_and_an_ended_machine_
                 assert answer.status == 200, (row, path, answer)
 
 
+@pytest.fixture(scope="module")
+def watched(module_site: Site) -> tuple[V4c, Tenant]:
+    """An agent, and a client that is not its own."""
+    return host(module_site.client("Acme")), module_site.client("Other")
+
+
 @pytest.mark.parametrize("path", ["/pricing", "/metrics", "/price-history", "/logs", "/pool-volatility"])
-def test_a_machine_of_another_tenant_is_unknown(site: Site, tenant: Tenant, path: str) -> None:
-    agent = host(tenant)
-    foreign = of_machine(site.client("Other"), agent.machine, path)
-    unknown = of_machine(tenant, "i-0none", path)
+def test_a_machine_of_another_tenant_is_unknown(shared_site: Site, watched: tuple[V4c, Tenant], path: str) -> None:
+    agent, other = watched
+    foreign = of_machine(other, agent.machine, path)
+    unknown = of_machine(agent.tenant, "i-0none", path)
     assert (foreign.status, foreign.body) == (unknown.status, unknown.body) == (404, unknown.body)
-    assert site.call("GET", f"/api/client/instances/{agent.machine}{path}").status == 200
+    assert shared_site.call("GET", f"/api/client/instances/{agent.machine}{path}").status == 200
 
 
 # ---- E35…E37

@@ -400,18 +400,26 @@ OLD: Mapping[str, tuple[str, int]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("table", OLD)
-def test_retention_keeps_what_is_young_and_removes_what_is_old(opened: Opened, tmp_path: Path, table: str) -> None:
-    world, connections, clock = opened
+@pytest.fixture(scope="module")
+def years_later(module_site: Site) -> Opened:
+    """An agent of long ago. Retention makes and drops tables, so no other test can have this database."""
+    clock, connections = FakeClock(), module_site.connections
+    world = a_world(PostgresStorage(connections, clock).transactions, clock)
     world.register()
-    statement, days = OLD[table]
     clock.advance(86_400 * 1_000)
+    return world, connections, clock
+
+
+@pytest.mark.parametrize("table", OLD)
+def test_retention_keeps_what_is_young_and_removes_what_is_old(years_later: Opened, tmp_path: Path, table: str) -> None:
+    world, connections, clock = years_later
+    statement, days = OLD[table]
     connections.rows(f"delete from {table}", {})  # type: ignore[arg-type]
     for age in (days - 0.1, days + 0.1):
         at = f"timestamptz '{(clock.now() - timedelta(days=age)).isoformat()}'"
         text = statement.replace("@@", str(age)).format(client=world.client_id, at=at)
         connections.rows(text, {})  # type: ignore[arg-type]
-    jobs = all_jobs(opened, tmp_path)
+    jobs = all_jobs(years_later, tmp_path)
     for _ in range(2):
         for name in ("retention", "request keys"):
             jobs[name].run(clock.now())

@@ -7,6 +7,7 @@ import pickle
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ import pytest
 from spotadapters.files.blobs import FileBlobs
 from spotadapters.modelcheck import ProcessValidator
 from spotcore.models import MAX_BATCH, MAX_FILE
+from spotcore.ports.models import Validator
 from spotcore.service.models import Library
 from tests.support.databases import WarmDatabase
-from tests.support.models import SHAPES, a_model, an_engine, manifest, safetensors
+from tests.support.models import SHAPES, HereValidator, a_model, an_engine, manifest, safetensors
 from tests.support.server import ADMIN_TOKEN, Reply, Site, a_site
 from tests.unit.http.asgi import Exchange
 
@@ -37,8 +39,21 @@ def shelf(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def lab(warm_database: WarmDatabase, shelf: Path) -> Iterator[Site]:
-    """A site whose operator allows uploads."""
-    library = Library(blobs=FileBlobs(shelf), validator=ProcessValidator(), uploads=True)
+    """A site whose operator allows uploads, and that looks at models in this process."""
+    with a_lab(warm_database, shelf, HereValidator()) as opened:
+        yield opened
+
+
+@pytest.fixture
+def whole_lab(warm_database: WarmDatabase, shelf: Path) -> Iterator[Site]:
+    """As ``lab``, with a worker process that looks at models."""
+    with a_lab(warm_database, shelf, ProcessValidator()) as opened:
+        yield opened
+
+
+@contextmanager
+def a_lab(warm_database: WarmDatabase, shelf: Path, validator: Validator) -> Iterator[Site]:
+    library = Library(blobs=FileBlobs(shelf), validator=validator, uploads=True)
     with a_site(warm_database.connections, library) as opened:
         yield opened
 
@@ -89,9 +104,9 @@ def audited(database_url: str) -> list[tuple[str, str]]:
 # ---- the way of a model
 
 
-def test_a_model_is_uploaded_activated_and_listed_e64_e65_e67(lab: Site, database_url: str) -> None:
+def test_a_model_is_uploaded_activated_and_listed_e64_e65_e67(whole_lab: Site, database_url: str) -> None:
     files = a_model()
-    sent = send(lab, UPLOAD, files, model_name="risk", model_version="1", model_type="mlp")
+    sent = send(whole_lab, UPLOAD, files, model_name="risk", model_version="1", model_type="mlp")
     assert sent.status == 200
     session_id = sent.data["session_id"]
     assert sent.data == {
@@ -107,10 +122,10 @@ def test_a_model_is_uploaded_activated_and_listed_e64_e65_e67(lab: Site, databas
             "sessionType": "pending_activation",
         },
     }
-    (pending,) = lab.call("GET", SESSIONS).data
+    (pending,) = whole_lab.call("GET", SESSIONS).data
     assert (pending["status"], pending["isLive"], pending["activatedAt"]) == ("uploaded", False, None)
-    lab.clock.advance(60)
-    done = lab.call("POST", ACTIVATE, {"session_id": session_id})
+    whole_lab.clock.advance(60)
+    done = whole_lab.call("POST", ACTIVATE, {"session_id": session_id})
     assert done.status == 200
     assert done.data == {
         "success": True,
@@ -119,7 +134,7 @@ def test_a_model_is_uploaded_activated_and_listed_e64_e65_e67(lab: Site, databas
         "model_status": {"loaded": False, "type": "mlp"},
     }
     assert "No engine runs models yet" in done.body["message"]
-    (item,) = lab.call("GET", SESSIONS).data
+    (item,) = whole_lab.call("GET", SESSIONS).data
     assert item == {
         "id": session_id,
         "session_id": session_id,
@@ -158,16 +173,16 @@ def test_a_rollback_restores_byte_identical_files_e66_failure_88(lab: Site, shel
 
 
 def test_a_rejected_session_is_409_with_the_reason_and_the_live_one_stays_failure_86(
-    lab: Site, database_url: str
+    whole_lab: Site, database_url: str
 ) -> None:
-    good = activated(lab, a_model())
+    good = activated(whole_lab, a_model())
     weights = {"model.safetensors": safetensors(SHAPES, layers__1__bias=[float("inf")])}
-    bad = uploaded(lab, {"manifest.json": json.dumps(manifest(weights)).encode(), **weights})
+    bad = uploaded(whole_lab, {"manifest.json": json.dumps(manifest(weights)).encode(), **weights})
     for _ in range(2):
-        answer = lab.call("POST", ACTIVATE, {"model_id": bad})
+        answer = whole_lab.call("POST", ACTIVATE, {"model_id": bad})
         assert (answer.status, answer.body["code"]) == (409, "STATE_CONFLICT")
         assert "NaN or infinite" in answer.body["error"]
-    assert live(lab) == [good]
+    assert live(whole_lab) == [good]
     assert [kind for kind, _ in audited(database_url)].count("ml_models_rejected") == 1
 
 
@@ -185,22 +200,22 @@ def test_an_unknown_session_is_404_e65_failure_87(lab: Site, session_id: str) ->
     assert live(lab) == [first]
 
 
-def test_sessions_activated_at_the_same_time_leave_one_live_s20_i12(lab: Site) -> None:
-    pending = [uploaded(lab, a_model(value)) for value in (0.1, 0.2, 0.3, 0.4)]
+def test_sessions_activated_at_the_same_time_leave_one_live_s20_i12(whole_lab: Site) -> None:
+    pending = [uploaded(whole_lab, a_model(value)) for value in (0.1, 0.2, 0.3, 0.4)]
     with ThreadPoolExecutor(4) as threads:
-        answers = list(threads.map(lambda one: lab.call("POST", ACTIVATE, {"sessionId": one}), pending))
+        answers = list(threads.map(lambda one: whole_lab.call("POST", ACTIVATE, {"sessionId": one}), pending))
     assert {answer.status for answer in answers} <= {200, 409}
-    assert len(live(lab)) == 1
-    assert sum(one["isFallback"] for one in lab.call("GET", SESSIONS).data) <= 1
+    assert len(live(whole_lab)) == 1
+    assert sum(one["isFallback"] for one in whole_lab.call("GET", SESSIONS).data) <= 1
 
 
-def test_one_session_activated_twice_at_the_same_time_is_live_and_no_fallback_s20(lab: Site) -> None:
-    pending = uploaded(lab, a_model())
+def test_one_session_activated_twice_at_the_same_time_is_live_and_no_fallback_s20(whole_lab: Site) -> None:
+    pending = uploaded(whole_lab, a_model())
     with ThreadPoolExecutor(2) as threads:
-        answers = list(threads.map(lambda _: lab.call("POST", ACTIVATE, {"sessionId": pending}), range(2)))
+        answers = list(threads.map(lambda _: whole_lab.call("POST", ACTIVATE, {"sessionId": pending}), range(2)))
     assert 200 in {answer.status for answer in answers} <= {200, 409}  # busy: try again
-    assert lab.call("POST", ACTIVATE, {"sessionId": pending}).status == 200
-    (item,) = lab.call("GET", SESSIONS).data
+    assert whole_lab.call("POST", ACTIVATE, {"sessionId": pending}).status == 200
+    (item,) = whole_lab.call("GET", SESSIONS).data
     assert (item["isLive"], item["isFallback"]) == (True, False)
 
 
@@ -328,25 +343,25 @@ class Canary:
         return (Path.touch, (self.trace,))
 
 
-def test_no_code_and_no_pickle_ever_runs_failure_85(lab: Site, tmp_path: Path, shelf: Path) -> None:
+def test_no_code_and_no_pickle_ever_runs_failure_85(whole_lab: Site, tmp_path: Path, shelf: Path) -> None:
     trace = tmp_path / "canary"
     poison = pickle.dumps(Canary(trace))
     code = f"open({str(trace)!r}, 'w')\n".encode()
     for name, content in (("m.pkl", poison), ("m.joblib", poison), ("m.h5", poison), ("m.py", code), ("m.onnx", code)):
         for path in (ENGINE, UPLOAD):
-            answer = send(lab, path, {**a_model(), name: content} if path == UPLOAD else {name: content})
+            answer = send(whole_lab, path, {**a_model(), name: content} if path == UPLOAD else {name: content})
             assert (answer.status, answer.body["code"]) == (400, "UNSUPPORTED_FILE_TYPE")
             for word in (name, "is not accepted", "can run commands", "all files", "drag and drop"):
                 assert word in answer.body["error"]
     assert names(shelf) == set()  # nothing of the batches is kept
     disguised = {"model.safetensors": poison}
-    session_id = uploaded(lab, {"manifest.json": json.dumps(manifest(disguised)).encode(), **disguised})
-    assert lab.call("POST", ACTIVATE, {"sessionId": session_id}).status == 409
-    answer = lab.call("POST", ACTIVATE, {"sessionId": uploaded(lab, {"model.pt": poison})})
+    session_id = uploaded(whole_lab, {"manifest.json": json.dumps(manifest(disguised)).encode(), **disguised})
+    assert whole_lab.call("POST", ACTIVATE, {"sessionId": session_id}).status == 409
+    answer = whole_lab.call("POST", ACTIVATE, {"sessionId": uploaded(whole_lab, {"model.pt": poison})})
     assert (answer.status, answer.body["code"]) == (409, "STATE_CONFLICT")
     assert "torch" in answer.body["error"]
-    assert send(lab, ENGINE, {"rules.json": poison}).status == 400
-    assert send(lab, ENGINE, {"rules.json": code}).status == 400
+    assert send(whole_lab, ENGINE, {"rules.json": poison}).status == 400
+    assert send(whole_lab, ENGINE, {"rules.json": code}).status == 400
     assert not trace.exists()
     pickle.loads(poison)
     assert trace.exists()  # the canary does sing

@@ -15,15 +15,26 @@ import pytest
 from click.testing import CliRunner, Result
 
 from spotapp.cli import main
+from tests.support.commands import FEW
 from tests.support.server import Site, Tenant, site_on
 from tests.support.wire_agents import ONDEMAND, POOLS, V4c
 
 D = Decimal
 
 
+HOURS = 10
+"""How long the shared story lasts."""
+
+
 @pytest.fixture
 def tenant(site: Site) -> Tenant:
     return site.client("Money")
+
+
+@pytest.fixture(scope="module")
+def story(module_site: Site) -> V4c:
+    """The agent of the only client, for tests that read what became of it."""
+    return lived(module_site.client("Money"), HOURS)
 
 
 def lived(tenant: Tenant, hours: float) -> V4c:
@@ -62,21 +73,20 @@ def near(value: Any, wanted: Decimal) -> bool:
     return abs(D(str(value)) - wanted) <= D("0.0001")
 
 
-def test_e15_the_month_s_account_is_the_ledger_s(tenant: Tenant) -> None:
-    lived(tenant, 10)
-    wanted, found = expected(10), tenant.get(f"/api/client/{tenant.client_id}").data["savings"]
+def test_e15_the_month_s_account_is_the_ledger_s(story: V4c) -> None:
+    tenant = story.tenant
+    wanted, found = expected(HOURS), tenant.get(f"/api/client/{tenant.client_id}").data["savings"]
     assert near(found["baseline_cost"], wanted["baseline"])
     assert near(found["actual_cost"], wanted["cost"])
     assert near(found["realised_savings_period"], wanted["saving"])
     assert near(found["replica_cost"], wanted["replica"])
     assert D(str(found["unpriced_hours"])) == 0
-    rate = wanted["saving"] / D("9.75")
+    rate = wanted["saving"] / (HOURS - D("0.25"))
     assert near(found["projected_monthly"], rate * 730) or abs(D(str(found["projected_monthly"])) - rate * 730) < 1
 
 
-def test_e77_e79_e84_e86_tell_the_same(tenant: Tenant) -> None:
-    lived(tenant, 10)
-    wanted = expected(10)
+def test_e77_e79_e84_e86_tell_the_same(story: V4c) -> None:
+    tenant, wanted = story.tenant, expected(HOURS)
     (period,) = tenant.get(f"/api/client/{tenant.client_id}/savings?range=monthly").data
     assert near(period["savings"], wanted["saving"])
     assert near(period["onDemandCost"], wanted["baseline"])
@@ -91,41 +101,38 @@ def test_e77_e79_e84_e86_tell_the_same(tenant: Tenant) -> None:
     assert tenant.client_id in overall or "Money" in overall
 
 
-def test_e31_a_machine_s_savings_are_its_own_lines(tenant: Tenant) -> None:
-    agent = lived(tenant, 6)
-    accrued = D("5.75")
+def test_e31_a_machine_s_savings_are_its_own_lines(story: V4c) -> None:
+    accrued = HOURS - D("0.25")
     alone = (D(str(ONDEMAND)) - D(str(POOLS["us-east-1a"]))) * accrued
-    found = tenant.get(f"/api/client/instances/{agent.machine}/metrics").data
+    found = story.tenant.get(f"/api/client/instances/{story.machine}/metrics").data
     assert near(found["savingsLast30Days"], alone) or near(found.get("totalSavings"), alone)
 
 
-def test_the_realised_figure_and_the_legacy_estimate_stand_side_by_side_7_4(tenant: Tenant) -> None:
-    lived(tenant, 6)
-    (row,) = tenant.site.call("GET", "/api/admin/clients").data
-    assert near(row["realisedSavings"], expected(6)["saving"])
+def test_the_realised_figure_and_the_legacy_estimate_stand_side_by_side_7_4(story: V4c) -> None:
+    (row,) = story.tenant.site.call("GET", "/api/admin/clients").data
+    assert near(row["realisedSavings"], expected(HOURS)["saving"])
     assert D(str(row["totalSavings"])) == 0  # no switch was credited
 
 
 def run(site: Site, *words: str) -> Result:
-    return CliRunner().invoke(main, list(words), env={"SPOTCORE_DATABASE_URL": site.connections.database_url})
+    return CliRunner().invoke(main, list(words), env={**FEW, "SPOTCORE_DATABASE_URL": site.connections.database_url})
 
 
-def test_explain_goes_from_the_total_down_to_price_rows(tenant: Tenant) -> None:
-    agent = lived(tenant, 6)
-    wanted = expected(6)
+def test_explain_goes_from_the_total_down_to_price_rows(story: V4c) -> None:
+    tenant, wanted = story.tenant, expected(HOURS)
     told = run(tenant.site, "ledger", "explain", tenant.client_id, "2026-03", "--output", "json")
     assert told.exit_code == 0, told.output
     data = json.loads(told.stdout)
     assert near(data["totals"]["saving"], wanted["saving"])
     assert sum(D(one["saving"]) for one in data["lines"]) == D(data["totals"]["saving"])
     one = run(
-        tenant.site, "ledger", "explain", tenant.client_id, "2026-03", "--machine", agent.machine, "--output", "json"
+        tenant.site, "ledger", "explain", tenant.client_id, "2026-03", "--machine", story.machine, "--output", "json"
     )
     behind = json.loads(one.stdout)["prices"]
     assert {row["pool_id"] for row in behind} == {"t3.medium.us-east-1a"}
-    assert len(behind) == 12
+    assert len(behind) == 2 * HOURS
     table = run(tenant.site, "ledger", "explain", tenant.client_id, "2026-03")
-    assert agent.machine in table.stdout
+    assert story.machine in table.stdout
     assert run(tenant.site, "ledger", "explain", tenant.client_id, "March").exit_code == 2
     assert run(tenant.site, "ledger", "explain", "nobody", "2026-03").exit_code == 1
 
@@ -144,20 +151,19 @@ def test_verify_fails_when_a_final_line_was_changed(tenant: Tenant) -> None:
     assert (ill.exit_code, "a line was changed" in ill.stdout) == (1, True)
 
 
-def test_focus_columns_for_cost_tools(tenant: Tenant, tmp_path: Path) -> None:
-    agent = lived(tenant, 6)
+def test_focus_columns_for_cost_tools(story: V4c, tmp_path: Path) -> None:
     file = tmp_path / "focus.csv"
-    done = run(tenant.site, "export", "focus", tenant.client_id, "2026-03", "--to", str(file))
+    done = run(story.tenant.site, "export", "focus", story.tenant.client_id, "2026-03", "--to", str(file))
     assert done.exit_code == 0, done.output
     rows = list(csv.DictReader(io.StringIO(file.read_text())))
     primary = [row for row in rows if row["x_Role"] == "primary"]
-    assert {row["ResourceId"] for row in primary} == {agent.machine}
+    assert {row["ResourceId"] for row in primary} == {story.machine}
     assert {(row["BilledCost"], row["BillingCurrency"], row["PricingCategory"]) for row in rows} == {
         ("", "USD", "Dynamic")
     }
     assert rows[0]["BillingPeriodStart"] == "2026-03-01T00:00:00Z"
     assert rows[0]["BillingPeriodEnd"] == "2026-04-01T00:00:00Z"
-    wanted = expected(6)
+    wanted = expected(HOURS)
     assert near(sum(D(row["EffectiveCost"]) for row in rows), wanted["cost"])
     assert near(sum(D(row["ListCost"]) for row in primary), wanted["baseline"])
 
@@ -189,7 +195,9 @@ def test_a_ledger_restored_from_yesterday_goes_on_and_makes_nothing_up(tenant: T
         assert restored.plane.savings.accrue().failed == ()
         assert restored.plane.savings.accrue().added == 0
         found = again.get(f"/api/client/{tenant.client_id}").data["savings"]
-        checked = CliRunner().invoke(main, ["ledger", "verify", tenant.client_id], env={"SPOTCORE_DATABASE_URL": url})
+        checked = CliRunner().invoke(
+            main, ["ledger", "verify", tenant.client_id], env={**FEW, "SPOTCORE_DATABASE_URL": url}
+        )
         kept = lines_until(url, site.clock.now())
     assert checked.exit_code == 0, checked.output
     assert D(str(found["unpriced_hours"])) > 20  # the lost day has no prices, and gets none

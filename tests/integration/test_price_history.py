@@ -5,6 +5,7 @@ import gzip
 import json
 import random
 import time
+from bisect import bisect_right
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from spotadapters.history.reading import History
 from spotadapters.history.refusals import AnotherImport, UnreadableHistory
 from spotapp.cli import main
 from spotcore.prices import PriceSource, bucket_start, submission_id
+from tests.support.commands import FEW
 from tests.support.server import Site
 from tests.support.wire_agents import POOLS, V4c
 
@@ -98,10 +100,10 @@ def expected(changes: list[Change]) -> dict[tuple[str, datetime], tuple[Decimal,
     found = {}
     for pool in {f"{kind}.{az}" for _, kind, az, _ in changes}:
         mine = sorted((at, D(price)) for at, kind, az, price in changes if f"{kind}.{az}" == pool)
-        at = bucket_start(mine[0][0])
+        at, times = bucket_start(mine[0][0]), [changed for changed, _ in mine]
         while at <= last:
-            known = [row for row in mine if row[0] <= at] or mine[:1]
-            seen, price = max(known[-1][0], at), known[-1][1].quantize(D("0.000001"))
+            known = mine[max(bisect_right(times, at), 1) - 1]
+            seen, price = max(known[0], at), known[1].quantize(D("0.000001"))
             found[pool, at] = (price, seen, submission_id("", None, pool, seen, price))
             at += timedelta(minutes=5)
     return found
@@ -195,15 +197,20 @@ def _waits(watch: psycopg.Connection) -> bool:
     return bool(watch.execute(query).fetchone()[0])  # type: ignore[index]
 
 
-@pytest.mark.parametrize("zone", ["America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"])
+JUMPS = {"America/New_York": (3, 8), "Australia/Lord_Howe": (4, 5), "Asia/Kathmandu": (3, 8)}
+"""When the clocks of a zone jump in 2026; the last one's never do, and are off by 45 minutes."""
+
+
+@pytest.mark.parametrize("zone", JUMPS)
 @pytest.mark.parametrize("form", ["json", "csv", "parquet", "naive csv"])
 def test_the_hosts_summer_time_moves_nothing_gr5(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zone: str, form: str
 ) -> None:
-    """Clocks there jump on 8 March and 5 April 2026; a time without an offset is UTC."""
+    """The day of the jump, as it is there and in UTC, and a day before it; a time without an offset is UTC."""
+    month, jump = JUMPS[zone]
     rows = [
         (datetime(2026, month, day, hour, 1, tzinfo=UTC), "m5.large", "us-east-1a", f"0.0{day}{hour:02}")
-        for month, day in ((3, 7), (3, 8), (4, 4), (4, 5))
+        for day in (jump - 1, jump)
         for hour in range(24)
     ]
     monkeypatch.setenv("TZ", zone)
@@ -318,13 +325,13 @@ def test_prices_are_rounded_half_even_to_6_decimals_dq2(tmp_path: Path) -> None:
     assert prices == ["0.031234", "0.031234"]
 
 
-def test_a_million_duplicates_count_once(tmp_path: Path) -> None:
+def test_hundreds_of_thousands_of_duplicates_count_once(tmp_path: Path) -> None:
     file = tmp_path / "history.csv"
     row = f"{START.isoformat()},m5.large,us-east-1a,0.03\n"
-    file.write_text("timestamp,instance_type,az,price\n" + row * 1_000_000)
+    file.write_text("timestamp,instance_type,az,price\n" + row * 250_000)
     with History([file], NOW) as history:
         found = history.summary()
-    assert (found.rows, found.changes, found.duplicates) == (1_000_000, 1, 999_999)
+    assert (found.rows, found.changes, found.duplicates) == (250_000, 1, 249_999)
 
 
 @pytest.mark.parametrize("form", [*FORMS, "plain csv"])
@@ -396,7 +403,7 @@ def test_an_agent_s_own_report_outranks_history_in_either_order(site: Site, tmp_
 @pytest.fixture
 def cli(database_url: str) -> Callable[..., Result]:
     def run(*words: str) -> Result:
-        return CliRunner().invoke(main, ["prices", *words], env={"SPOTCORE_DATABASE_URL": database_url})
+        return CliRunner().invoke(main, ["prices", *words], env={**FEW, "SPOTCORE_DATABASE_URL": database_url})
 
     return run
 

@@ -15,13 +15,23 @@ from tests.support.wire_agents import POOLS, V2, V5, V4c
 
 
 @pytest.fixture
-def tenant(site: Site) -> Tenant:
-    return site.client("Acme")
+def tenant(shared_site: Site) -> Tenant:
+    return _a_client(shared_site)
 
 
 @pytest.fixture
 def agent(tenant: Tenant) -> V4c:
     return _at_work(tenant)
+
+
+@pytest.fixture(scope="module")
+def standing(module_site: Site) -> V4c:
+    """One agent for all calls that change nothing."""
+    return _at_work(_a_client(module_site))
+
+
+def _a_client(site: Site) -> Tenant:
+    return site.client(f"Acme {site.new_machine()}")
 
 
 def _at_work(tenant: Tenant) -> V4c:
@@ -30,16 +40,6 @@ def _at_work(tenant: Tenant) -> V4c:
     host.heartbeat()
     host.prices()
     return host
-
-
-@pytest.fixture
-def any_tenant(shared_site: Site) -> Tenant:
-    return shared_site.client(f"Acme {shared_site.new_machine()}")
-
-
-@pytest.fixture
-def any_agent(any_tenant: Tenant) -> V4c:
-    return _at_work(any_tenant)
 
 
 def path_of(template: str, agent_id: str = "00000000-0000-4000-8000-000000000000") -> str:
@@ -65,15 +65,18 @@ def test_every_endpoint_refuses_missing_and_wrong_tokens_failure_93(shared_site:
     [one for one in PROTECTED if one.access.needs is Needs.ADMIN],
     ids=lambda one: f"{one.number} {one.path}",
 )
-def test_a_client_token_opens_no_admin_endpoint(any_tenant: Tenant, endpoint: Any) -> None:
-    answer = any_tenant.call(endpoint.method, path_of(endpoint.path), {})
+def test_a_client_token_opens_no_admin_endpoint(shared_site: Site, standing: V4c, endpoint: Any) -> None:  # noqa: ARG001
+    answer = standing.tenant.call(endpoint.method, path_of(endpoint.path), {})
     assert (answer.status, answer.body["code"]) == (401, "INVALID_TOKEN")
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda one: f"{one.number} {one.path}")
-def test_every_route_is_there_and_never_answers_500_to_junk_failure_18(any_agent: V4c, endpoint: Any) -> None:
-    token = ADMIN_TOKEN if endpoint.access.needs is Needs.ADMIN else any_agent.tenant.token
-    path = path_of(endpoint.path, any_agent.agent_id)
+def test_every_route_is_there_and_never_answers_500_to_junk_failure_18(
+    shared_site: Site, standing: V4c, endpoint: Any
+) -> None:
+    agent = standing if endpoint.method == "GET" else _at_work(_a_client(shared_site))
+    token = ADMIN_TOKEN if endpoint.access.needs is Needs.ADMIN else agent.tenant.token
+    path = path_of(endpoint.path, agent.agent_id)
     for body in (
         b"{",
         b"[]",
@@ -84,7 +87,7 @@ def test_every_route_is_there_and_never_answers_500_to_junk_failure_18(any_agent
         b"{}",
         b'"' * 3,
     ):
-        answer = any_agent.tenant.site.call(endpoint.method, path, body, token=token)
+        answer = shared_site.call(endpoint.method, path, body, token=token)
         assert answer.status < 500, (endpoint.number, body, answer)
         assert answer.body, "T03: never an empty body"
         assert answer.status != 404 or answer.body["error"] != "no such path"  # T28
@@ -165,14 +168,16 @@ def test_t17_emergencies_answer_2xx_whatever_is_wrong_with_the_details(agent: V4
     assert agent.post("/create-emergency-replica", {"signal_type": "earthquake"}).status == 400
 
 
-def test_t21_a_switch_is_not_redelivered_while_its_agent_sleeps(agent: V4c, tenant: Tenant) -> None:
+def test_t21_a_switch_is_not_redelivered_while_its_agent_sleeps(site: Site) -> None:
+    tenant = site.client("Acme")
+    agent = _at_work(tenant)
     tenant.post(f"/api/client/agents/{agent.agent_id}/settings", {"terminate_wait_seconds": 86_400})
     tenant.post(f"/api/client/instances/{agent.machine}/force-switch", {"target": "ondemand"})
     agent.commands()
     for _ in range(20):
-        tenant.site.clock.advance(4_000)
+        site.clock.advance(4_000)
         agent.heartbeat()
-        tenant.site.tick()
+        site.tick()
         assert agent.commands() == []
 
 
@@ -188,11 +193,13 @@ def test_t24_t25_naive_times_are_utc_and_pool_ids_end_in_their_zone(tenant: Tena
     assert all(row["id"].rpartition(".")[2] == row["az"] for row in options["pools"])
 
 
-def test_t27_a_server_error_says_nothing_of_pools(site: Site, agent: V4c, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_t27_a_server_error_says_nothing_of_pools(
+    shared_site: Site, agent: V4c, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("pool exhausted at /srv/secret")
 
-    monkeypatch.setattr(type(site.plane.agents), "config", broken)
+    monkeypatch.setattr(type(shared_site.plane.agents), "config", broken)
     answer = agent.get("/config")
     assert (answer.status, answer.body["code"]) == (500, "SERVER_ERROR")
     assert "pool" not in json.dumps(answer.body)
@@ -207,7 +214,7 @@ def test_t30_two_machines_of_one_name_are_one_agent(tenant: Tenant) -> None:
 
 @pytest.mark.parametrize("key", ["instance_type", "region", "az"])
 def test_registration_takes_unknown_metadata_and_refuses_missing_keys(tenant: Tenant, key: str) -> None:
-    body = V4c(tenant, "i-0aaa", logical="web").registration()
+    body = V4c(tenant, tenant.site.new_machine(), logical="web").registration()
     without = {name: value for name, value in body.items() if name != key}
     answer = tenant.post("/api/agents/register", without)
     assert (answer.status, list(answer.body["details"])) == (400, [key])
@@ -216,7 +223,7 @@ def test_registration_takes_unknown_metadata_and_refuses_missing_keys(tenant: Te
 
 
 def test_the_body_token_works_at_registration_alone_s13(tenant: Tenant) -> None:
-    host = V4c(tenant, "i-0bbb", logical="web")
+    host = V4c(tenant, tenant.site.new_machine(), logical="web")
     body = host.registration()
     registered = tenant.site.call("POST", "/api/agents/register", body, token=None)
     assert registered.status == 200
@@ -226,22 +233,22 @@ def test_the_body_token_works_at_registration_alone_s13(tenant: Tenant) -> None:
     )
 
 
-def test_id1_id2_the_same_key_replays_the_stored_answer(site: Site) -> None:
+def test_id1_id2_the_same_key_replays_the_stored_answer(shared_site: Site) -> None:
     headers = {"X-Request-ID": "key-1"}
-    first = site.call("POST", "/api/admin/clients/create", {"name": "Once"}, headers=headers)
-    again = site.call("POST", "/api/admin/clients/create", {"name": "Once"}, headers=headers)
+    first = shared_site.call("POST", "/api/admin/clients/create", {"name": "Once"}, headers=headers)
+    again = shared_site.call("POST", "/api/admin/clients/create", {"name": "Once"}, headers=headers)
     assert (first.status, again.status) == (201, 201)
     assert again.body["data"] == first.body["data"]  # the token is unsealed for it, never stored
     assert again.headers["x-idempotent-replay"] == "true"
-    with site.connections.connection() as connection:
+    with shared_site.connections.connection() as connection:
         stored = connection.execute("select body from idempotency_keys").fetchall()
     assert all(first.data["client"]["token"].encode() not in bytes(row[0]) for row in stored)  # failure 92, Z10
 
 
-def test_id3_the_same_key_with_another_body_is_refused_gr11(site: Site) -> None:
+def test_id3_the_same_key_with_another_body_is_refused_gr11(shared_site: Site) -> None:
     headers = {"X-Request-ID": "key-2"}
-    site.call("POST", "/api/admin/clients/create", {"name": "One"}, headers=headers)
-    answer = site.call("POST", "/api/admin/clients/create", {"name": "Two"}, headers=headers)
+    shared_site.call("POST", "/api/admin/clients/create", {"name": "One"}, headers=headers)
+    answer = shared_site.call("POST", "/api/admin/clients/create", {"name": "Two"}, headers=headers)
     assert (answer.status, answer.body["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
 
 
@@ -270,8 +277,8 @@ def test_id4_parallel_twins_have_one_effect_failure_43(agent: V4c, tenant: Tenan
     assert len(tenant.aggregate(agent.agent_id).commands) == 1
 
 
-def test_tenants_never_see_each_other_failure_21(agent: V4c, site: Site) -> None:
-    other = site.client("Other")
+def test_tenants_never_see_each_other_failure_21(agent: V4c, shared_site: Site) -> None:
+    other = shared_site.client("Other")
     for method, path in (
         ("GET", f"/api/agents/{agent.agent_id}/replicas"), ("GET", f"/api/agents/{agent.agent_id}/instances-to-terminate"),
         ("POST", f"/api/client/agents/{agent.agent_id}/config"), ("DELETE", f"/api/client/agents/{agent.agent_id}"),
@@ -279,20 +286,20 @@ def test_tenants_never_see_each_other_failure_21(agent: V4c, site: Site) -> None
     ):  # fmt: skip
         assert other.call(method, path, {"target": "ondemand"} if method == "POST" else None).status == 404
     assert other.get(f"/api/client/{agent.tenant.client_id}/agents").body["code"] == "FORBIDDEN"
-    own = V4c(other, site.new_machine(), logical="mine")
+    own = V4c(other, shared_site.new_machine(), logical="mine")
     own.register()
     body = {"instance_id": agent.machine, "success": True}
     assert own.post("/termination-report", body).status == 404
     assert own.post("/termination-imminent", {"instance_id": agent.machine}).body["reason"] == "unknown_instance"
 
 
-def test_a_deleted_client_winds_down_and_then_is_gone_z25(tenant: Tenant, site: Site) -> None:
-    host = V5(tenant, site.new_machine())
+def test_a_deleted_client_winds_down_and_then_is_gone_z25(tenant: Tenant, shared_site: Site) -> None:
+    host = V5(tenant, shared_site.new_machine())
     host.register()
     host.heartbeat()
     host.prices()
-    assert site.call("DELETE", f"/api/admin/clients/{tenant.client_id}").status == 200
-    assert site.call("DELETE", f"/api/admin/clients/{tenant.client_id}").status == 200
+    assert shared_site.call("DELETE", f"/api/admin/clients/{tenant.client_id}").status == 200
+    assert shared_site.call("DELETE", f"/api/admin/clients/{tenant.client_id}").status == 200
     assert host.heartbeat().status == 200
     assert host.prices().body["code"] == "INVALID_TOKEN"
     (destruct,) = host.commands()
@@ -301,17 +308,17 @@ def test_a_deleted_client_winds_down_and_then_is_gone_z25(tenant: Tenant, site: 
     assert host.heartbeat().body["code"] == "INVALID_TOKEN"
 
 
-def test_a_suspended_client_may_do_what_an_emergency_needs_z26(agent: V4c, tenant: Tenant, site: Site) -> None:
+def test_a_suspended_client_may_do_what_an_emergency_needs_z26(agent: V4c, tenant: Tenant, shared_site: Site) -> None:
     from spotcore.ids import ClientId
 
-    site.plane.clients.suspend(ClientId(tenant.client_id))
+    shared_site.plane.clients.suspend(ClientId(tenant.client_id))
     assert agent.heartbeat().status == 200
     assert agent.prices().body["code"] == "INACTIVE_CLIENT"
     _, second = agent.termination()
     assert second.status == 200
     assert second.body["action"] == "emergency_replica_created"
     assert len(agent.to_launch()) == 1
-    assert V4c(tenant, site.new_machine(), logical="fresh").register().body["code"] == "INACTIVE_CLIENT"
+    assert V4c(tenant, shared_site.new_machine(), logical="fresh").register().body["code"] == "INACTIVE_CLIENT"
 
 
 @pytest.mark.parametrize("item", [{"price": 0}, {"price": -1}, {"price": 1001}, {"price": "0.1"}, {"price": None}, {"timestamp": "x", "price": 0.1}, {"price": 0.1, "timestamp": "2026-02-01T00:00:00Z"}, {"price": 0.1, "timestamp": "2026-03-02T12:03:00Z"}, "junk"])  # fmt: skip
@@ -323,7 +330,8 @@ def test_a_bad_price_is_refused_alone_dq2(agent: V4c, item: Any) -> None:
     assert (answer.status, answer.body["records_inserted"], answer.body["records_rejected"]) == (200, 1, 1)
 
 
-def test_gr10_every_change_leaves_an_audit_row_and_people_one_message(agent: V4c, site: Site) -> None:
+def test_gr10_every_change_leaves_an_audit_row_and_people_one_message(site: Site) -> None:
+    agent = _at_work(site.client("Acme"))
     agent.termination()
     agent.termination()
     with site.connections.connection() as connection:

@@ -25,7 +25,7 @@ with parts (xmin) as (
     union all select xmin from pg_constraint where oid >= 16384
     union all select xmin from pg_trigger where oid >= 16384
     union all select xmin from pg_policy
-    union all select xmin from pg_namespace
+    union all select xmin from pg_namespace where nspname !~ '^pg_(toast_)?temp_'
     union all select xmin from pg_database where datname = current_database()
 )
 select count(*), sum(xmin::text::bigint) from parts"""

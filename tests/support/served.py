@@ -1,5 +1,6 @@
 """A site on a real port, for callers that speak HTTP themselves."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +14,13 @@ from tests.support.server import Site
 @contextmanager
 def served(site: Site) -> Iterator[str]:
     """The site's address; the server is gone at the end."""
-    server = uvicorn.Server(uvicorn.Config(site.app, host="127.0.0.1", port=0, lifespan="off", log_level="warning"))
+
+    class Attached(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            site.live.attach()  # what live streams are sent comes from this server's loop
+            await super().startup(sockets)
+
+    server = Attached(uvicorn.Config(site.app, host="127.0.0.1", port=0, lifespan="off", log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
