@@ -17,7 +17,6 @@ from spotadapters.history.refusals import UnknownFormat, UnreadableHistory
 from spotapp.cli import main
 from spotcore.buckets import Contender
 from tests.property.test_history_engine import PRICES, Row, a_history, by_reference, micros
-from tests.support.commands import FEW
 from tests.support.server import Site
 from tests.support.wire_agents import V4c
 
@@ -25,7 +24,7 @@ NOW = datetime(2026, 3, 9, tzinfo=UTC)
 
 
 def run(*words: str, url: str | None = None) -> Result:
-    return CliRunner().invoke(main, ["prices", *words], env={**FEW, "SPOTCORE_DATABASE_URL": url})
+    return CliRunner().invoke(main, ["prices", *words], env={"SPOTCORE_DATABASE_URL": url})
 
 
 def raw_file(folder: Path, rows: Sequence[Contender], name: str = "raw.csv") -> Path:

@@ -10,7 +10,6 @@ from attrs import frozen
 from click.testing import CliRunner, Result
 
 from spotapp.cli import main
-from tests.support.commands import FEW
 from tests.support.scripted_http import ScriptedHttp, a_scripted_http, refusal, success
 from tests.support.server import Site
 
@@ -39,7 +38,6 @@ class Cli:
 def cli(shared_site: Site, tmp_path: Path) -> Cli:
     return Cli(
         {
-            **FEW,
             "SPOTCORE_DATABASE_URL": shared_site.connections.database_url,
             "SPOTCORE_DATA_DIR": str(tmp_path),
             "SPOTCORE_REDIS_URL": None,

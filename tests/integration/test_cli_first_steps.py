@@ -17,7 +17,6 @@ from spotapp.admin_token import ensure_admin_token, rotate_admin_token
 from spotapp.cli import main
 from spotapp.settings import Settings
 from spotapp.wiring import Wiring, open_wiring
-from tests.support.commands import FEW
 from tests.support.server import Site
 from tests.support.world import START, FakeClock
 
@@ -26,7 +25,6 @@ GIVEN = "an-operator-token-of-ours"
 
 def run(url: str | None, folder: Path, *words: str, **more: str | None) -> Result:
     known = {
-        **FEW,
         "SPOTCORE_DATABASE_URL": url, "SPOTCORE_DATA_DIR": str(folder), "SPOTCORE_REDIS_URL": None, "SPOTCORE_ADMIN_TOKEN": None,
     }  # fmt: skip
     return CliRunner().invoke(main, list(words), env=known | more)

@@ -14,7 +14,6 @@ from click.testing import CliRunner, Result
 
 from spotadapters.embedded import running_database_url
 from spotapp.cli import main
-from tests.support.commands import FEW
 from tests.support.served import served
 from tests.support.server import ADMIN_TOKEN, Site
 from tests.support.up import TOKEN, Up
@@ -23,7 +22,7 @@ from tests.support.wire_agents import V4c
 
 class Cli:
     def __init__(self, tmp_path: Path, database_url: str | None) -> None:
-        self._environment = {**FEW, "SPOTCORE_DATA_DIR": str(tmp_path), "SPOTCORE_DATABASE_URL": database_url}
+        self._environment = {"SPOTCORE_DATA_DIR": str(tmp_path), "SPOTCORE_DATABASE_URL": database_url}
 
     def __call__(self, *words: str, answer: str | None = None) -> Result:
         return CliRunner().invoke(main, ["clients", *words], input=answer, env=self._environment)
@@ -66,7 +65,7 @@ def test_commands_are_listed_and_taken_back(site: Site) -> None:
     tenant = site.client("Acme")
     agent = V4c(tenant, site.new_machine(), logical="web")
     agent.register()
-    environment = {**FEW, "SPOTCORE_DATABASE_URL": site.connections.database_url}
+    environment = {"SPOTCORE_DATABASE_URL": site.connections.database_url}
 
     def run(*words: str) -> Result:
         return CliRunner().invoke(main, ["commands", *words], env=environment)

@@ -15,7 +15,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from spotapp.cli import main
-from tests.support.commands import FEW
 from tests.support.server import Site, Tenant, site_on
 from tests.support.wire_agents import ONDEMAND, POOLS, V4c
 
@@ -115,7 +114,7 @@ def test_the_realised_figure_and_the_legacy_estimate_stand_side_by_side_7_4(stor
 
 
 def run(site: Site, *words: str) -> Result:
-    return CliRunner().invoke(main, list(words), env={**FEW, "SPOTCORE_DATABASE_URL": site.connections.database_url})
+    return CliRunner().invoke(main, list(words), env={"SPOTCORE_DATABASE_URL": site.connections.database_url})
 
 
 def test_explain_goes_from_the_total_down_to_price_rows(story: V4c) -> None:
@@ -195,9 +194,7 @@ def test_a_ledger_restored_from_yesterday_goes_on_and_makes_nothing_up(tenant: T
         assert restored.plane.savings.accrue().failed == ()
         assert restored.plane.savings.accrue().added == 0
         found = again.get(f"/api/client/{tenant.client_id}").data["savings"]
-        checked = CliRunner().invoke(
-            main, ["ledger", "verify", tenant.client_id], env={**FEW, "SPOTCORE_DATABASE_URL": url}
-        )
+        checked = CliRunner().invoke(main, ["ledger", "verify", tenant.client_id], env={"SPOTCORE_DATABASE_URL": url})
         kept = lines_until(url, site.clock.now())
     assert checked.exit_code == 0, checked.output
     assert D(str(found["unpriced_hours"])) > 20  # the lost day has no prices, and gets none

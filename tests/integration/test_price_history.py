@@ -23,7 +23,6 @@ from spotadapters.history.reading import History
 from spotadapters.history.refusals import AnotherImport, UnreadableHistory
 from spotapp.cli import main
 from spotcore.prices import PriceSource, bucket_start, submission_id
-from tests.support.commands import FEW
 from tests.support.server import Site
 from tests.support.wire_agents import POOLS, V4c
 
@@ -403,7 +402,7 @@ def test_an_agent_s_own_report_outranks_history_in_either_order(site: Site, tmp_
 @pytest.fixture
 def cli(database_url: str) -> Callable[..., Result]:
     def run(*words: str) -> Result:
-        return CliRunner().invoke(main, ["prices", *words], env={**FEW, "SPOTCORE_DATABASE_URL": database_url})
+        return CliRunner().invoke(main, ["prices", *words], env={"SPOTCORE_DATABASE_URL": database_url})
 
     return run
 

@@ -13,7 +13,6 @@ from click.testing import CliRunner, Result
 
 from spotapp.cli import main
 from spotcore.ids import ClientId
-from tests.support.commands import FEW
 from tests.support.server import Site, Tenant
 
 Run = Callable[..., Result]
@@ -29,7 +28,7 @@ def url(shared_site: Site) -> str:
 def run(url: str) -> Run:
     def call(file: Path, *words: str) -> Result:
         return CliRunner().invoke(
-            main, ["prices", "list-import", str(file), *words], env={**FEW, "SPOTCORE_DATABASE_URL": url}
+            main, ["prices", "list-import", str(file), *words], env={"SPOTCORE_DATABASE_URL": url}
         )
 
     return call

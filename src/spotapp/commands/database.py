@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from attrs import frozen
+from attrs import evolve, frozen
 
 from spotadapters.embedded import has_database, running_database_url
 from spotadapters.postgres.migrate import migrate, require_schema
@@ -70,7 +70,8 @@ def quiet_wiring(settings: Settings, database_url: str) -> Iterator[Wiring]:
         migrate(database_url)
     else:
         require_schema(database_url)
-    with open_wiring(settings, database_url) as wiring:
+    # one command at a time: to make ready for a storm takes longer than most commands do
+    with open_wiring(evolve(settings, threads=2, urgent_threads=1), database_url) as wiring:
         yield wiring
 
 
