@@ -1,7 +1,7 @@
 """The same story on both storages, step by step: both answer alike, refuse alike and hold the same state (section 13)."""
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -10,7 +10,6 @@ import pytest
 from attrs import define, evolve, field
 
 from spotadapters.memory import MemoryStorage
-from spotadapters.postgres.pool import Connections
 from spotadapters.postgres.storage import PostgresStorage
 from spotcore.aggregate import Aggregate
 from spotcore.builds import Evidence
@@ -25,6 +24,7 @@ from spotcore.pools import Mode
 from spotcore.replicas import ReplicaState
 from spotcore.reports import ReplicaStatusReport
 from spotcore.service.alerts import AlertRequest
+from tests.support.databases import WarmDatabase
 from tests.support.world import TYPE, ZONES, FakeClock, World, a_world
 
 AGENTS = ("web", "api", "batch")
@@ -240,11 +240,10 @@ def state(world: World) -> dict[str, object]:
 
 
 @pytest.fixture
-def twins(database_url: str) -> Iterator[tuple[World, World]]:
+def twins(warm_database: WarmDatabase) -> tuple[World, World]:
     memory = a_world(MemoryStorage().transactions, FakeClock())
     clock = FakeClock()
-    with Connections(database_url, size=2, reserve=1) as opened:
-        yield memory, a_world(PostgresStorage(opened, clock).transactions, clock)
+    return memory, a_world(PostgresStorage(warm_database.connections, clock).transactions, clock)
 
 
 @pytest.mark.parametrize("seed", range(4))

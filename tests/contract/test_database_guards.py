@@ -7,6 +7,7 @@ import pytest
 
 from spotadapters.postgres.errors import BY_CONSTRAINT
 from spotadapters.postgres.migrate import MigrationError, migrate, pending
+from spotadapters.postgres.pool import Connections
 from spotadapters.postgres.storage import PostgresStorage
 from tests.support.databases import WarmDatabase
 from tests.support.world import FakeClock, World, a_world, with_replica
@@ -45,12 +46,21 @@ BROKEN = {
 }
 
 
+@pytest.fixture(scope="module")
+def promoted(module_database_url: str) -> str:
+    """A database with one agent that has moved to its replica; what is refused changes nothing of it."""
+    clock = FakeClock()
+    with Connections(module_database_url, size=1, reserve=1) as connections:
+        world = a_world(PostgresStorage(connections, clock).transactions, clock)
+        ready = with_replica(world)
+        world.plane.replicas.promote(world.user, ready.agent_id, ready.replica_id)
+        world.plane.commands.termination_result(world.agent_caller, ready.agent_id, ready.primary, True, None)
+    return module_database_url
+
+
 @pytest.mark.parametrize("constraint", BROKEN)
-def test_gr2_a_broken_invariant_is_refused_by_name(world: World, database_url: str, constraint: str) -> None:
-    ready = with_replica(world)
-    world.plane.replicas.promote(world.user, ready.agent_id, ready.replica_id)
-    world.plane.commands.termination_result(world.agent_caller, ready.agent_id, ready.primary, True, None)
-    with psycopg.connect(database_url) as connection, pytest.raises(psycopg.IntegrityError) as refusal:
+def test_gr2_a_broken_invariant_is_refused_by_name(promoted: str, constraint: str) -> None:
+    with psycopg.connect(promoted) as connection, pytest.raises(psycopg.IntegrityError) as refusal:
         connection.execute(BROKEN[constraint])
     assert refusal.value.diag.constraint_name == constraint
 
@@ -141,15 +151,14 @@ def test_constraints_that_callers_can_meet_have_an_error_of_their_own(database_u
     assert set(BY_CONSTRAINT) <= names
 
 
-def test_migrations_apply_once_and_refuse_a_changed_file(empty_database_url: str) -> None:
+def test_migrations_apply_once_and_refuse_a_changed_file(empty_database_url: str, database_url: str) -> None:
     assert pending(empty_database_url)
-    assert migrate(empty_database_url)
-    assert migrate(empty_database_url) == []
-    assert pending(empty_database_url) == []
-    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+    assert migrate(database_url) == []
+    assert pending(database_url) == []
+    with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("update schema_migrations set digest = 'other'")
     with pytest.raises(MigrationError, match="changed"):
-        migrate(empty_database_url)
+        migrate(database_url)
 
 
 def test_every_column_of_a_value_is_a_column_of_its_table(database_url: str) -> None:

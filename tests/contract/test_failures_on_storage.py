@@ -1,7 +1,7 @@
 """Known failures of section 12 that a storage can bring about: one property each, on both storages."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -22,6 +22,7 @@ from spotcore.replicas import ReplicaState
 from spotcore.service.kernel import Caller
 from spotcore.service.replicas import ReplicaRequest
 from spotcore.testing.breaking import FailingStorage
+from tests.support.databases import WarmDatabase
 from tests.support.moves import PRICES, by_switch_report, plain
 from tests.support.world import CountingIdentity, FakeClock, Ready, World, a_world, with_replica
 
@@ -50,21 +51,22 @@ def test_failure_1_what_breaks_off_anywhere_leaves_before_or_after_and_nothing_b
     act(world, whole)
     expected = summary(world.aggregate(whole.agent_id))
     broken = step = 0
+    ready = with_replica(world, "agent-0")
     while True:
         step += 1
-        ready = with_replica(world, f"agent-{step}")
         before = world.aggregate(ready.agent_id)
         failing, storage = broken_off(world, step)
         try:
             act(failing, ready)
         except SpotError as refusal:
             assert refusal.code == "UNAVAILABLE"
-            assert world.aggregate(ready.agent_id) == before
+            assert world.aggregate(ready.agent_id) == before  # and so the next step has the same agent
             broken += 1
             continue
         assert summary(world.aggregate(ready.agent_id)) == expected  # without prices, which nothing here needs (5.2)
         if storage.steps < step:
             break
+        ready = with_replica(world, f"agent-{step}")
     assert broken >= 5  # before and after the lock, before and after the save, before the commit
 
 
@@ -192,11 +194,10 @@ def test_failure_106_deleting_keeps_switches_periods_and_audit_cl6(world: World)
 
 
 @pytest.fixture
-def crowd(database_url: str) -> Iterator[World]:
-    """PostgreSQL with room for many at once."""
+def crowd(warm_database: WarmDatabase) -> World:
+    """PostgreSQL with room for several at once."""
     clock = FakeClock()
-    with Connections(database_url, size=12, reserve=8) as connections:
-        yield a_world(PostgresStorage(connections, clock).transactions, clock)
+    return a_world(PostgresStorage(warm_database.connections, clock).transactions, clock)
 
 
 def at_once(acts: list[Callable[[], object]]) -> list[object]:
@@ -286,19 +287,19 @@ def test_failure_98_a_thousand_calls_leave_no_connection_behind_refused_ones_lea
         assert connections.used() == (0, most)
 
 
-def test_failure_104_retention_takes_nothing_from_the_accounts_jb7(crowd: World, database_url: str) -> None:
+def test_failure_104_retention_takes_nothing_from_the_accounts_jb7(crowd: World, warm_database: WarmDatabase) -> None:
+    database_url = warm_database.url
     ready = with_replica(crowd)
-    for _ in range(48):
+    for _ in range(14):  # past midnight
         crowd.report_prices(ready.agent_id, PRICES, ondemand="0.1200")
-        crowd.clock.advance(1_800)
+        crowd.clock.advance(3_600)
     crowd.notice(ready.agent_id, ready.primary)
     crowd.plane.savings.accrue()
     before = _account_rows(database_url)
     assert len(before) > 2
     for days in (1, 100, 800):
         crowd.clock.advance(days * 86_400)
-        with Connections(database_url, size=2, reserve=1) as connections:
-            Retention(connections, crowd.clock).apply()
+        Retention(warm_database.connections, crowd.clock).apply()
         assert _account_rows(database_url)[: len(before)] == before
         assert _kept_for_ever(database_url) == (2, 1, 1)
 

@@ -11,7 +11,6 @@ import psycopg
 import pytest
 from attrs import evolve
 
-from spotadapters.postgres.pool import Connections
 from spotadapters.postgres.storage import PostgresStorage
 from spotcore.account import Account, account
 from spotcore.errors import InvariantViolated
@@ -21,6 +20,7 @@ from spotcore.pools import Mode
 from spotcore.pricing import Quality
 from spotcore.service.prices import PriceItem, PriceSheet
 from spotcore.tenure import Role
+from tests.support.databases import WarmDatabase
 from tests.support.world import TYPE, ZONES, FakeClock, World, a_world, with_replica
 
 D = Decimal
@@ -225,22 +225,21 @@ def test_dq7_on_demand_buckets_do_not_depend_on_the_order_of_arrival(world: Worl
 # --- on PostgreSQL alone ----------------------------------------------------------------------------------------------
 
 
-def test_i9_four_accruals_at_once_do_the_work_once(database_url: str) -> None:
+def test_i9_four_accruals_at_once_do_the_work_once(warm_database: WarmDatabase) -> None:
     clock = FakeClock()
-    with Connections(database_url, size=8, reserve=1) as connections:
-        world = a_world(PostgresStorage(connections, clock).transactions, clock)
-        for number in range(10):
-            agent_id = world.register(f"agent-{number}").agent_id
-            world.report_prices(agent_id, PRICES)
-        clock.advance(3000)
-        with ThreadPoolExecutor(4) as pool:
-            runs = list(pool.map(lambda _: world.plane.savings.accrue(limit=3), range(8)))
-        assert [one for run in runs for one in run.failed] == []
-        assert sum(run.added for run in runs) == 10
-        assert total(world).primary_hours * 60 == 10 * 35
+    world = a_world(PostgresStorage(warm_database.connections, clock).transactions, clock)
+    for number in range(10):
+        agent_id = world.register(f"agent-{number}").agent_id
+        world.report_prices(agent_id, PRICES)
+    clock.advance(3000)
+    with ThreadPoolExecutor(4) as pool:
+        runs = list(pool.map(lambda _: world.plane.savings.accrue(limit=3), range(8)))
+    assert [one for run in runs for one in run.failed] == []
+    assert sum(run.added for run in runs) == 10
+    assert total(world).primary_hours * 60 == 10 * 35
 
 
-def test_memory_and_postgres_write_the_same_lines(database_url: str) -> None:
+def test_memory_and_postgres_write_the_same_lines(warm_database: WarmDatabase) -> None:
     def story(world: World) -> Sequence[Line]:
         ready = with_replica(world)
         live(world, ready.agent_id, 3)
@@ -261,29 +260,27 @@ def test_memory_and_postgres_write_the_same_lines(database_url: str) -> None:
 
     memory = a_world()
     clock = FakeClock()
-    with Connections(database_url, size=4, reserve=1) as connections:
-        postgres = a_world(PostgresStorage(connections, clock).transactions, clock)
-        assert plain(story(memory)) == plain(story(postgres))
+    postgres = a_world(PostgresStorage(warm_database.connections, clock).transactions, clock)
+    assert plain(story(memory)) == plain(story(postgres))
 
 
-def test_the_view_adds_up_exactly_and_rounds_once_p12(database_url: str) -> None:
+def test_the_view_adds_up_exactly_and_rounds_once_p12(warm_database: WarmDatabase) -> None:
     clock = FakeClock()
-    with Connections(database_url, size=4, reserve=1) as connections:
-        world = a_world(PostgresStorage(connections, clock).transactions, clock)
-        ready = with_replica(world)
-        for number in range(40):
-            prices = dict.fromkeys(ZONES, f"0.0{300 + number}1")
-            world.report_prices(ready.agent_id, prices, ondemand=f"0.0{960 + number % 3}7")
-            clock.advance(417)
-        world.plane.savings.accrue()
-        sums = total(world)
-        row = connections.rows(
-            "select round(sum(baseline), 8), round(sum(cost), 8), sum(seconds) filter (where role = 'primary') / 3600"
-            " from ledger_exact",
-            {},
-        )
-        assert row[0][:2] == (sums.baseline, sums.cost)
-        assert abs(row[0][2] - sums.primary_hours) < D("1E-9")
+    world = a_world(PostgresStorage(warm_database.connections, clock).transactions, clock)
+    ready = with_replica(world)
+    for number in range(40):
+        prices = dict.fromkeys(ZONES, f"0.0{300 + number}1")
+        world.report_prices(ready.agent_id, prices, ondemand=f"0.0{960 + number % 3}7")
+        clock.advance(417)
+    world.plane.savings.accrue()
+    sums = total(world)
+    row = warm_database.connections.rows(
+        "select round(sum(baseline), 8), round(sum(cost), 8), sum(seconds) filter (where role = 'primary') / 3600"
+        " from ledger_exact",
+        {},
+    )
+    assert row[0][:2] == (sums.baseline, sums.cost)
+    assert abs(row[0][2] - sums.primary_hours) < D("1E-9")
 
 
 TAMPERING = {
@@ -298,24 +295,23 @@ TAMPERING = {
 
 
 @pytest.mark.parametrize("what", TAMPERING)
-def test_tampering_with_sealed_lines_is_refused_and_found(database_url: str, what: str) -> None:
+def test_tampering_with_sealed_lines_is_refused_and_found(warm_database: WarmDatabase, what: str) -> None:
     from spotadapters.postgres.ledger import LedgerReads
 
     clock = FakeClock()
-    with Connections(database_url, size=4, reserve=1) as connections:
-        world = a_world(PostgresStorage(connections, clock).transactions, clock)
-        agent_id = world.register().agent_id
-        reads = LedgerReads(connections, clock)
-        for _ in range(2):
-            live(world, agent_id, 1)
-            clock.advance(timedelta(days=4).total_seconds())
-            world.plane.savings.accrue()
-        assert [one.trouble for one in reads.verify(world.client_id)] == [None, None]
-        with closing(psycopg.connect(database_url, autocommit=True)) as root:
-            if what in ("an amount", "a line"):
-                with pytest.raises(psycopg.IntegrityError) as refusal:
-                    root.execute(TAMPERING[what])  # type: ignore[call-overload]
-                assert refusal.value.diag.constraint_name == "sv7_final_lines_stay"
-            root.execute("alter table ledger_lines disable trigger sv7_final_lines_stay")
-            root.execute(TAMPERING[what])  # type: ignore[call-overload]
-        assert any(one.trouble for one in reads.verify(world.client_id))
+    world = a_world(PostgresStorage(warm_database.connections, clock).transactions, clock)
+    agent_id = world.register().agent_id
+    reads = LedgerReads(warm_database.connections, clock)
+    for _ in range(2):
+        live(world, agent_id, 1)
+        clock.advance(timedelta(days=4).total_seconds())
+        world.plane.savings.accrue()
+    assert [one.trouble for one in reads.verify(world.client_id)] == [None, None]
+    with closing(psycopg.connect(warm_database.url, autocommit=True)) as root:
+        if what in ("an amount", "a line"):
+            with pytest.raises(psycopg.IntegrityError) as refusal:
+                root.execute(TAMPERING[what])  # type: ignore[call-overload]
+            assert refusal.value.diag.constraint_name == "sv7_final_lines_stay"
+        root.execute("set session_replication_role = replica")  # no trigger speaks up
+        root.execute(TAMPERING[what])  # type: ignore[call-overload]
+    assert any(one.trouble for one in reads.verify(world.client_id))

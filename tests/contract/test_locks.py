@@ -4,9 +4,11 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from itertools import count
 
 import pytest
 
+from spotadapters.postgres import pool
 from spotadapters.postgres.pool import Connections
 from spotadapters.postgres.storage import PostgresStorage
 from spotcore.config import ConfigChange
@@ -24,56 +26,81 @@ from spotcore.standby import MachineFacts
 from spotcore.switching import MachineReport, SwitchReport
 from tests.support.world import FakeClock, World, a_world
 
+_numbers = count(1)
+
+
+@pytest.fixture(scope="module")
+def many(module_database_url: str) -> Iterator[Connections]:
+    with Connections(module_database_url, size=8, reserve=4) as connections:
+        yield connections
+
+
+@pytest.fixture(scope="module")
+def impatient(module_database_url: str) -> Iterator[Connections]:
+    """Nobody waits for a lock for long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pool, "SESSION", {**pool.SESSION, "lock_timeout": "100ms"})
+        with Connections(module_database_url, size=3, reserve=1) as connections:
+            yield connections
+
+
+def a_world_on(connections: Connections) -> World:
+    clock = FakeClock()
+    return a_world(PostgresStorage(connections, clock).transactions, clock, next(_numbers))
+
 
 @pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    clock = FakeClock()
-    with Connections(database_url, size=12, reserve=8) as connections:
-        yield a_world(PostgresStorage(connections, clock).transactions, clock)
+def world(many: Connections) -> World:
+    return a_world_on(many)
 
 
-def test_the_agent_row_stays_locked_until_the_transaction_ends_gr1(world: World) -> None:
-    agent_id = world.register().agent_id
+@pytest.fixture
+def hasty(impatient: Connections) -> World:
+    return a_world_on(impatient)
+
+
+def test_the_agent_row_stays_locked_until_the_transaction_ends_gr1(hasty: World) -> None:
+    agent_id = hasty.register().agent_id
     locked, release = threading.Event(), threading.Event()
 
     def holder() -> None:
-        with world.transactions() as uow:
-            uow.agents.lock(world.client_id, agent_id)
+        with hasty.transactions() as uow:
+            uow.agents.lock(hasty.client_id, agent_id)
             locked.set()
             release.wait(10)
 
     thread = threading.Thread(target=holder)
     thread.start()
     assert locked.wait(5)
-    with pytest.raises(StateConflict), world.transactions() as uow:
-        uow.agents.lock(world.client_id, agent_id)  # two tries of one second each
+    with pytest.raises(StateConflict), hasty.transactions() as uow:
+        uow.agents.lock(hasty.client_id, agent_id)
     release.set()
     thread.join()
-    with world.transactions() as uow:
-        assert uow.agents.lock(world.client_id, agent_id).agent.agent_id == agent_id
+    with hasty.transactions() as uow:
+        assert uow.agents.lock(hasty.client_id, agent_id).agent.agent_id == agent_id
 
 
-def test_a_group_takes_only_rows_that_nobody_holds_and_waits_for_none_gr1(world: World) -> None:
-    held, free = world.register("held").agent_id, world.register("free").agent_id
+def test_a_group_takes_only_rows_that_nobody_holds_and_waits_for_none_gr1(hasty: World) -> None:
+    held, free = hasty.register("held").agent_id, hasty.register("free").agent_id
     locked, release = threading.Event(), threading.Event()
 
     def holder() -> None:
-        with world.transactions() as uow:
-            uow.agents.lock(world.client_id, held)
+        with hasty.transactions() as uow:
+            uow.agents.lock(hasty.client_id, held)
             locked.set()
             release.wait(10)
 
     thread = threading.Thread(target=holder)
     thread.start()
     assert locked.wait(5)
-    with world.transactions() as uow:
-        assert set(uow.agents.lock_free(world.client_id, {held: Keys(), free: Keys()})) == {free}
-        with pytest.raises(StateConflict), world.transactions() as other:
-            other.agents.lock(world.client_id, free)
+    with hasty.transactions() as uow:
+        assert set(uow.agents.lock_free(hasty.client_id, {held: Keys(), free: Keys()})) == {free}
+        with pytest.raises(StateConflict), hasty.transactions() as other:
+            other.agents.lock(hasty.client_id, free)
     release.set()
     thread.join()
-    with world.transactions() as uow:
-        assert set(uow.agents.lock_free(world.client_id, {held: Keys(), free: Keys()})) == {held, free}
+    with hasty.transactions() as uow:
+        assert set(uow.agents.lock_free(hasty.client_id, {held: Keys(), free: Keys()})) == {held, free}
 
 
 def test_concurrent_effective_updates_raise_the_version_by_exactly_their_number_cv10(world: World) -> None:
@@ -84,8 +111,8 @@ def test_concurrent_effective_updates_raise_the_version_by_exactly_their_number_
         wanted = ConfigChange(wanted={"terminate_wait_seconds": wait})
         world.plane.agents.configure(world.user, agent_id, wanted)
 
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(change, waits))
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(change, waits))
     assert world.aggregate(agent_id).agent.config_version == 1 + len(waits)
 
 
@@ -105,8 +132,8 @@ def test_a_storm_of_the_same_notice_is_one_failover_em14(world: World) -> None:
         notice = Signal(severity=Severity.TERMINATION, cloud_id="i-0000000000000000a", received_at=world.clock.now())
         return world.plane.emergencies.signal(world.agent_caller, first.agent_id, notice).outcome.value
 
-    with ThreadPoolExecutor(8) as pool:
-        outcomes = set(pool.map(send, range(24)))
+    with ThreadPoolExecutor(8) as threads:
+        outcomes = set(threads.map(send, range(24)))
     assert outcomes == {"replica_promoted", "heartbeat"}
     after = world.aggregate(first.agent_id)
     assert after.primary is not None
@@ -126,8 +153,8 @@ def test_two_agents_credit_one_client_without_losing_a_cent(world: World) -> Non
         )
         world.plane.commands.switch_report(world.agent_caller, agent_id, report)  # type: ignore[arg-type]
 
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(switch, agents))
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(switch, agents))
     assert world.aggregate(agents[0][0]).client.total_savings == Decimal("0.24") * len(agents)
 
 
@@ -138,6 +165,6 @@ def test_two_registrations_of_one_name_make_one_agent_i13(world: World) -> None:
         except SpotError as refusal:
             return refusal.code
 
-    with ThreadPoolExecutor(6) as pool:
-        answers = list(pool.map(register, range(0x20, 0x26)))
+    with ThreadPoolExecutor(6) as threads:
+        answers = list(threads.map(register, range(0x20, 0x26)))
     assert answers.count("LOGICAL_AGENT_CONFLICT") == 5

@@ -2,21 +2,19 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import psycopg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spotadapters.postgres.pool import Connections
 from spotadapters.postgres.storage import PostgresStorage
 from spotcore.events import EventKind
 from spotcore.gaps import fill_gaps
 from spotcore.pricing import Bucket
 from spotcore.service.prices import PriceItem, PriceSheet
+from tests.support.databases import WarmDatabase
 from tests.support.world import TYPE, ZONES, FakeClock, World, a_world, with_replica
 
 D = Decimal
@@ -168,27 +166,18 @@ def test_dq4_gf5_any_order_of_arrival_gives_identical_tables(
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(reports, st.integers(0, 1_000))
 def test_both_storages_hold_the_same_clean_series_as_the_pure_functions(
-    database_url: str, history: list[tuple[str, int, str]], seed: int
+    warm_database: WarmDatabase, history: list[tuple[str, int, str]], seed: int
 ) -> None:
     memory = arrived(a_world(), history, random.Random(seed), 0)
-    with closing(psycopg.connect(database_url, autocommit=True)) as root:
-        tables = root.execute(
-            "select string_agg(format('%I', relname), ', ') from pg_class where relkind in ('r', 'p')"
-            " and relnamespace = 'public'::regnamespace and not relispartition"
-            " and relname not in ('schema_migrations', 'live_feed')"
-        ).fetchone()
-        assert tables is not None
-        root.execute(f"truncate {tables[0]} cascade")
-    clock = FakeClock()
-    with Connections(database_url, size=3, reserve=1) as connections:
-        postgres = arrived(
-            a_world(PostgresStorage(connections, clock).transactions, clock), history, random.Random(seed + 1), 1
-        )
-        assert measured(postgres) == measured(memory)
-        filled = connections.rows(
-            "select pool_id, bucket_start, price, confidence from price_buckets where source = 'interpolated'"
-            " order by 1, 2", {},
-        )  # fmt: skip
+    warm_database.renew()
+    clock, connections = FakeClock(), warm_database.connections
+    stored = a_world(PostgresStorage(connections, clock).transactions, clock)
+    postgres = arrived(stored, history, random.Random(seed + 1), 1)
+    assert measured(postgres) == measured(memory)
+    filled = connections.rows(
+        "select pool_id, bucket_start, price, confidence from price_buckets where source = 'interpolated' order by 1, 2",
+        {},
+    )
     pure = [
         (pool, row.bucket_start, row.price, row.confidence)
         for pool, rows in sorted(fill_gaps(measured(memory)).items())

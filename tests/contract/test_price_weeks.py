@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from itertools import count
 
 import psycopg
 import pytest
@@ -21,18 +22,22 @@ KEEP = "select keep_raw_prices(%(now)s, %(before)s)"
 WEEKS = "select inhrelid::regclass::text from pg_inherits where inhparent = 'raw_prices'::regclass order by 1"
 
 
-@pytest.fixture
-def pools(database_url: str) -> Iterator[Connections]:
-    with Connections(database_url, size=5, reserve=1) as connections:
+_worlds = count(1)
+
+
+@pytest.fixture(scope="module")
+def pools(module_database_url: str) -> Iterator[Connections]:
+    with Connections(module_database_url, size=5, reserve=1) as connections:
         yield connections
 
 
 @pytest.fixture
-def root(database_url: str) -> Iterator[Connection]:
-    """The owner of a database that has no week yet, as one whose scheduler has never run."""
-    with closing(psycopg.connect(database_url, autocommit=True)) as connection:
+def root(module_database_url: str) -> Iterator[Connection]:
+    """The owner of a database that has no week and no price yet, as one whose scheduler has never run."""
+    with closing(psycopg.connect(module_database_url, autocommit=True)) as connection:
         for week in weeks(connection):
             connection.execute(f"drop table {week}")
+        connection.execute("truncate raw_prices, price_buckets, pools cascade")
         yield connection
 
 
@@ -49,18 +54,18 @@ def kept(root: Connection, now: datetime, before: datetime | None = None) -> tup
     return made, dropped
 
 
-def a_reporter(pools: Connections, number: int = 1) -> tuple[World, Callable[[], object]]:
+def a_reporter(pools: Connections) -> tuple[World, Callable[[], object]]:
     """A world, and a report of its agent."""
     clock = FakeClock()
-    world = a_world(PostgresStorage(pools, clock).transactions, clock, number)
+    world = a_world(PostgresStorage(pools, clock).transactions, clock, next(_worlds))
     agent_id = world.register().agent_id
     return world, lambda: world.report_prices(agent_id, {ZONES[0]: "0.03"})
 
 
-def a_group(pools: Connections, number: int = 1) -> tuple[World, Callable[[], object]]:
+def a_group(pools: Connections) -> tuple[World, Callable[[], object]]:
     """The same the short way."""
     clock = FakeClock()
-    world = a_world(PostgresStorage(pools, clock).transactions, clock, number)
+    world = a_world(PostgresStorage(pools, clock).transactions, clock, next(_worlds))
     ward: Ward = a_ward(world, pools)
     return world, lambda: _stored(ward)
 
@@ -142,7 +147,7 @@ def test_dq6_who_is_at_work_on_raw_prices_is_not_waited_for_and_the_next_run_mak
     pools: Connections, root: Connection
 ) -> None:
     world, report = a_reporter(pools)
-    other, later = a_reporter(pools, 2)
+    other, later = a_reporter(pools)
     with world.transactions() as uow:
         agent = uow.agents.lock(world.client_id, world.register("held").agent_id)
         assert agent.primary is not None
@@ -164,12 +169,15 @@ def test_dq6_a_week_whose_first_report_comes_in_meanwhile_is_left_to_it(pools: C
     """The run has seen no row of the week, waits for the report, and finds one: the other weeks are made all the same."""
     root.execute("alter function keep_raw_prices set lock_timeout = '10s'")  # the report is over before that
     world, _ = a_reporter(pools)
-    with closing(psycopg.connect(pools.database_url)) as reporter, ThreadPoolExecutor(1) as pool:
-        put(reporter, "raw_prices", observed_at=world.clock.now())
-        run = pool.submit(kept_by_another, pools.database_url, world.clock.now())
-        assert waiting(root)
-        reporter.commit()
-        assert run.result() == (3, 0)
+    try:
+        with closing(psycopg.connect(pools.database_url)) as reporter, ThreadPoolExecutor(1) as pool:
+            put(reporter, "raw_prices", observed_at=world.clock.now())
+            run = pool.submit(kept_by_another, pools.database_url, world.clock.now())
+            assert waiting(root)
+            reporter.commit()
+            assert run.result() == (3, 0)
+    finally:
+        root.execute("alter function keep_raw_prices set lock_timeout = '200ms'")
     assert weeks(root) == named("20260223", "20260309", "20260316")
     assert places(root) == ["raw_prices_default"]
 
@@ -184,11 +192,11 @@ def test_dq6_no_report_fails_or_is_lost_while_weeks_come_and_go(pools: Connectio
     done = threading.Event()
 
     def reports(number: int) -> int:
-        world, report = (a_group if number % 2 else a_reporter)(pools, number + 1)
-        for _ in range(50):
+        world, report = (a_group if number % 2 else a_reporter)(pools)
+        for _ in range(36):
             report()
-            world.clock.advance(WEEK.total_seconds() / 2)
-        return 50
+            world.clock.advance(WEEK.total_seconds() * 0.7)
+        return 36
 
     def keeps() -> None:
         old, now = START - 40 * WEEK, START
@@ -205,4 +213,4 @@ def test_dq6_no_report_fails_or_is_lost_while_weeks_come_and_go(pools: Connectio
         finally:
             done.set()
         keeper.result()
-    assert count_of(root, "raw_prices") == sent == 150
+    assert count_of(root, "raw_prices") == sent == 108

@@ -78,8 +78,7 @@ def test_names_that_callers_meet_have_codes_of_their_own() -> None:
 @pytest.fixture(scope="module")
 def hasty(module_database_url: str) -> Iterator[Connections]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pool, "LOCK_TIMEOUT", "80ms")
-        patch.setattr(pool, "STATEMENT_TIMEOUT", "400ms")
+        patch.setattr(pool, "SESSION", {**pool.SESSION, "lock_timeout": "150ms", "statement_timeout": "800ms"})
         patch.setattr(pool, "WAIT_SECONDS", 0.2)
         with Connections(module_database_url, size=3, reserve=1) as connections:
             yield connections
@@ -297,22 +296,22 @@ def test_models_that_are_gone_are_not_found_in_the_same_words(hasty: Connections
     assert (refusal.value.code, refusal.value.message) == ("NOT_FOUND", "unknown session")
 
 
-def test_a_later_statement_sees_what_was_committed_after_a_wait_gr1(world: World) -> None:
+def test_a_later_statement_sees_what_was_committed_after_a_wait_gr1(stored_world: World) -> None:
     """The lock is a statement of its own, so that what is read afterwards is what the one before has left."""
-    agent_id = world.register().agent_id
+    agent_id = stored_world.register().agent_id
     held, seen = threading.Event(), []
 
     def second() -> None:
         held.wait(5)
-        with world.transactions() as uow:
-            seen.append(uow.agents.lock(world.client_id, agent_id).agent.config.min_savings_percent)
+        with stored_world.transactions() as uow:
+            seen.append(uow.agents.lock(stored_world.client_id, agent_id).agent.config.min_savings_percent)
 
     thread = threading.Thread(target=second)
     thread.start()
-    with world.transactions() as uow:
-        uow.agents.lock(world.client_id, agent_id)
+    with stored_world.transactions() as uow:
+        uow.agents.lock(stored_world.client_id, agent_id)
         held.set()
-        world.clock.advance(timedelta(seconds=1).total_seconds())
+        stored_world.clock.advance(timedelta(seconds=1).total_seconds())
         connection = uow.agents._connection
         threading.Event().wait(0.03)
         connection.execute("update agents set min_savings_percent = 42 where agent_id = %s", (agent_id,))

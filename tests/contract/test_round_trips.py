@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, NewType, Union, get_args, get_origin, get_type_hints
 
@@ -54,6 +55,7 @@ plain = st.recursive(
 cloud_ids = st.integers(0, 16**8).map(lambda number: CloudId(f"i-{number:08x}"))
 
 
+@cache
 def values(kind: Any) -> st.SearchStrategy[Any]:
     """Any value of a field's type."""
     if isinstance(kind, NewType):
@@ -77,12 +79,17 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
     return rows(kind)
 
 
+@cache
+def wanted(kind: type) -> Mapping[str, Any]:
+    """The fields of a class and their types."""
+    hints = get_type_hints(kind)
+    return {one.name: hints[one.name] for one in attrs.fields(kind) if one.init}
+
+
 @st.composite
 def rows(draw: st.DrawFn, kind: type, **fixed: Any) -> Any:
     """Any value of a class, some fields given."""
-    hints = get_type_hints(kind)
-    wanted = {one.name: hints[one.name] for one in attrs.fields(kind) if one.init and one.name not in fixed}
-    given_values = {name: draw(values(hint)) for name, hint in wanted.items()}
+    given_values = {name: draw(values(hint)) for name, hint in wanted(kind).items() if name not in fixed}
     if kind is AgentConfig and given_values.get("auto_switch_enabled"):
         given_values["manual_replica_enabled"] = False  # I3
     return kind(**given_values, **fixed)
@@ -145,6 +152,7 @@ def test_gr5_an_instant_is_read_as_utc_whatever_offset_it_was_written_with(text:
 _names = iter(range(10**6))
 
 
+@cache
 def in_range(setting: str) -> st.SearchStrategy[Any]:
     """Any value the setting may have (section 3)."""
     low, high = RANGES[setting]

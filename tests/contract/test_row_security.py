@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
+from typing import Any
 
 import psycopg
 import pytest
@@ -71,15 +72,28 @@ def tables_of_clients(connection: psycopg.Connection[tuple[str, ...]]) -> set[st
     return {row[0] for row in rows}
 
 
-@pytest.fixture
-def two(site: Site) -> Two:
-    mine, other = site.client("Mine"), site.client("Other")
-    return Two(site=site, mine=mine, other=other, my_agent=story(mine), other_agent=story(other))
+class Undone(Exception):
+    """Rolls a transaction back."""
 
 
-def owners(two: Two, table: str) -> set[str | None]:
+@pytest.fixture(scope="module")
+def two(module_site: Site) -> Two:
+    """Nobody changes anything of them: what a test changes it undoes (``undone``)."""
+    mine, other = module_site.client("Mine"), module_site.client("Other")
+    return Two(site=module_site, mine=mine, other=other, my_agent=story(mine), other_agent=story(other))
+
+
+@contextmanager
+def undone(two: Two) -> Iterator[psycopg.Connection[Any]]:
+    """A transaction of my client's that is rolled back in the end."""
+    with suppress(Undone), acting_for(two.mine.client_id), two.connections.connection() as connection:
+        yield connection
+        raise Undone
+
+
+def owners(connections: Connections, table: str) -> set[str | None]:
     """Whose rows a statement without any condition sees."""
-    with two.connections.connection() as connection:
+    with connections.connection() as connection:
         found = connection.execute(sql.SQL("select distinct client_id from {}").format(sql.Identifier(table)))
         return {row[0] for row in found.fetchall()}
 
@@ -108,13 +122,13 @@ def test_the_server_does_not_work_as_the_owner_nor_past_the_wall(two: Two) -> No
 
 @pytest.mark.parametrize("table", WITH_ROWS)
 def test_a_statement_without_a_tenant_clause_sees_its_own_clients_rows_alone(two: Two, table: str) -> None:
-    everybody = owners(two, table)
+    everybody = owners(two.connections, table)
     assert {two.mine.client_id, two.other.client_id} <= everybody
     broadcasts = {None} if table == "notifications" else set()
     with acting_for(two.mine.client_id):
-        assert owners(two, table) - broadcasts == {two.mine.client_id}
+        assert owners(two.connections, table) - broadcasts == {two.mine.client_id}
     with acting_for(NOBODY):
-        assert owners(two, table) == set()
+        assert owners(two.connections, table) == set()
 
 
 def test_single_look_ups_stand_behind_it_too(two: Two) -> None:
@@ -132,7 +146,7 @@ def test_single_look_ups_stand_behind_it_too(two: Two) -> None:
     [("update agents set hostname = 'x'", 1), ("delete from pricing_alerts", 1), ("update clients set name = 'x'", 1)],
 )
 def test_a_change_without_a_tenant_clause_changes_its_own_rows_alone(two: Two, statement: str, rows: int) -> None:
-    with acting_for(two.mine.client_id), two.connections.connection() as connection:
+    with undone(two) as connection:
         assert connection.execute(statement).rowcount == rows  # type: ignore[call-overload]
 
 
@@ -156,18 +170,19 @@ def test_a_row_cannot_be_given_away(two: Two) -> None:
         connection.execute("update pricing_alerts set client_id = %s", (two.other.client_id,))
 
 
-def test_a_client_writes_no_broadcast(two: Two) -> None:
+def test_a_client_writes_no_broadcast(site: Site) -> None:
+    mine, connections = site.client("Mine").client_id, site.connections
     insert = "insert into notifications values ('x', null, 'info', 'for all', now(), 'x', 'x')"
     with (
         pytest.raises(psycopg.errors.InsufficientPrivilege),
-        acting_for(two.mine.client_id),
-        two.connections.connection() as connection,
+        acting_for(mine),
+        connections.connection() as connection,
     ):
         connection.execute(insert)
-    with two.connections.connection() as connection:
+    with connections.connection() as connection:
         connection.execute(insert)
-    with acting_for(two.mine.client_id):
-        assert None in owners(two, "notifications")
+    with acting_for(mine):
+        assert None in owners(connections, "notifications")
 
 
 def test_a_transaction_that_never_says_whose_it_is_sees_nothing(two: Two) -> None:

@@ -17,4 +17,6 @@ class MemoryFleet(FleetMachine):
 
 
 TestFleetInMemory = MemoryFleet.TestCase
-TestFleetInMemory.settings = settings(stateful_step_count=40)
+TestFleetInMemory.settings = settings(
+    max_examples=max(1, settings().max_examples // 2), stateful_step_count=40
+)  # of many steps each

@@ -1,5 +1,6 @@
 """One good call of every endpoint that agents and operators use on agents, and a scene in which it succeeds."""
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -94,9 +95,26 @@ class Scene:
         """A v5 at work."""
         return self._facts(self.desk.host("v5", self.tenant))
 
+    def _once(self, make: Callable[[], dict[str, str]]) -> dict[str, str]:
+        found: dict[str, str] = self.desk.once((make.__name__, self.tenant.client_id), make)
+        return found
+
     @cached_property
     def guarded(self) -> dict[str, str]:
         """A v4c with a manual replica that is ready."""
+        return self._once(self._guarded)
+
+    @cached_property
+    def switching(self) -> dict[str, str]:
+        """A v4c that has fetched a switch."""
+        return self._once(self._switching)
+
+    @cached_property
+    def launching(self) -> dict[str, str]:
+        """A v5 that has fetched the launch of a replica."""
+        return self._once(self._launching)
+
+    def _guarded(self) -> dict[str, str]:
         host = self.desk.host("v4c", self.tenant, logical="guarded")
         self.tenant.post(f"/api/client/agents/{host.agent_id}/config", {"manualReplicaEnabled": True})
         [entry] = host.to_launch()
@@ -104,17 +122,13 @@ class Scene:
         host.launch_replica(entry, machine)
         return self._facts(host, replica=entry["id"], standby=machine)
 
-    @cached_property
-    def switching(self) -> dict[str, str]:
-        """A v4c that has fetched a switch."""
+    def _switching(self) -> dict[str, str]:
         host = self.desk.host("v4c", self.tenant, logical="switching")
         self.tenant.post(f"/api/client/instances/{host.machine}/force-switch", {"target": "ondemand"})
         [item] = host.commands()
         return self._facts(host, command=item["id"])
 
-    @cached_property
-    def launching(self) -> dict[str, str]:
-        """A v5 that has fetched the launch of a replica."""
+    def _launching(self) -> dict[str, str]:
         host = self.desk.host("v5", self.tenant)
         self.tenant.post("/api/client/instances/launch", {"agent_id": host.agent_id})
         [item] = host.commands()

@@ -133,7 +133,8 @@ def test_quick_commands_come_before_the_slow_one_that_ends_the_reply_z31(desk: D
     machine = replica(desk, modern)
     [row] = modern.get("/replicas").data["replicas"]
     modern.post(f"/replicas/{row['id']}/promote", {})  # PROMOTE, 100
-    modern.tenant.post("/api/client/instances/launch", {"agent_id": modern.agent_id})  # LAUNCH, 100, a moment later
+    desk.clock.advance(1)
+    modern.tenant.post("/api/client/instances/launch", {"agent_id": modern.agent_id})  # LAUNCH, 100
     kinds = [item["command_type"] for item in modern.commands()]
     assert kinds == ["PROMOTE_REPLICA_TO_PRIMARY", "LAUNCH_INSTANCE"]
     assert machine == modern.tenant.primary(modern.agent_id)

@@ -1,13 +1,28 @@
 """Known failure 94: a refusal answered with HTTP 200. The envelope of an error and the status say the same, always."""
 
 import re
+from collections.abc import Iterator
 
 import pytest
 
 from spotadapters.http.app import SERVED
 from spotadapters.http.auth import Needs
 from spotadapters.http.routing import Endpoint
-from tests.unit.http.frame import Frame
+from tests.unit.http.frame import Frame, a_frame
+
+
+@pytest.fixture(scope="module")
+def module_frame() -> Iterator[Frame]:
+    with a_frame() as opened:
+        yield opened
+
+
+@pytest.fixture
+def standing(module_frame: Frame) -> Frame:
+    """One application for all calls that are refused before they do anything."""
+    module_frame.counted.reset()
+    return module_frame
+
 
 CLOSED = [row for row in SERVED if row.access.needs is not Needs.NOBODY]
 
@@ -15,10 +30,10 @@ CLOSED = [row for row in SERVED if row.access.needs is not Needs.NOBODY]
 @pytest.mark.parametrize("row", CLOSED, ids=lambda row: f"{row.number} {row.method} {row.path}")
 @pytest.mark.parametrize("token", [None, "wrong", "x" * 64], ids=["none", "wrong", "of the right length"])
 def test_failure_94_a_refused_credential_is_an_error_in_status_and_body(
-    frame: Frame, row: Endpoint, token: str | None
+    standing: Frame, row: Endpoint, token: str | None
 ) -> None:
     path = re.sub(r"\{\w+\}", "none", row.path)
-    answer = frame.call(row.method, path, token)
+    answer = standing.call(row.method, path, token)
     body = answer.json()
     assert answer.status_code == 401
     assert (body["status"], body["data"]) == ("error", None)

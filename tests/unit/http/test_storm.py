@@ -63,7 +63,8 @@ def at_once(frame: Frame, calls: Sequence[Call], *, first: Call | None = None) -
         exchanges = [sent(*call, mark=str(number)) for number, call in enumerate(calls)]
         for _ in range(2_000):
             waiting = frame.parts.storm._groups._waiting if frame.parts.storm else []
-            if len(waiting) >= len(calls) - (first is None):
+            is_begun = first is None and frame.storage.tries > asked  # with one of them, or with several together
+            if is_begun or len(waiting) >= len(calls) - (first is None):
                 break
             await asyncio.sleep(0.001)
         frame.storage.is_open.set()
