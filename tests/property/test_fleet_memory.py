@@ -5,6 +5,7 @@ from hypothesis import settings
 from spotadapters.memory import MemoryStorage
 from spotcore.ports.storage import Transactions
 from spotcore.testing import FleetMachine, ManualClock
+from tests.support.effort import fewer
 
 
 class MemoryFleet(FleetMachine):
@@ -17,6 +18,4 @@ class MemoryFleet(FleetMachine):
 
 
 TestFleetInMemory = MemoryFleet.TestCase
-TestFleetInMemory.settings = settings(
-    max_examples=max(1, settings().max_examples // 2), stateful_step_count=40
-)  # of many steps each
+TestFleetInMemory.settings = settings(max_examples=fewer(2), stateful_step_count=40)

@@ -14,11 +14,12 @@ from spotadapters.history.engine import DISCREPANCIES, METHODS, Raw, clean
 from spotcore.buckets import Contender, judge_buckets
 from spotcore.gaps import fill_gaps
 from spotcore.prices import RANK, Observation, PriceSource, submission_id
+from tests.support.effort import fewer
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 POOLS = ["c5.large.us-east-1a", *(f"m5.large.us-east-1{zone}" for zone in "abcd"), "m5.large.us-west-1a"]
 Row = tuple[str, int, int, str | None, str | None]
-FEW = max(1, settings().max_examples * 2 // 5)  # each is hundreds of buckets
+FEW = fewer(2)  # each is hundreds of buckets
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

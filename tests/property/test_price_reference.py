@@ -14,6 +14,7 @@ from spotadapters.history.engine import DISCREPANCIES, METHODS, Raw, clean
 from spotcore.buckets import Contender, winner
 from spotcore.gaps import fill_gaps
 from spotcore.prices import RANK, Observation, PriceSource
+from tests.support.effort import fewer
 from tests.support.price_reference import Prices, Seen, filled, winner_of
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
@@ -83,7 +84,7 @@ def a_group(seed: int, level: str) -> dict[str, dict[int, int]]:
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@settings(max_examples=max(1, settings().max_examples * 2 // 5))  # each is hundreds of buckets
+@settings(max_examples=fewer(2))  # each is hundreds of buckets
 @given(seed=st.integers(0, 2**32))
 def test_8_2_every_fill_of_the_core_and_of_the_columns_is_what_the_words_say(level: str, seed: int) -> None:
     pools = a_group(seed, level)

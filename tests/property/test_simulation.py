@@ -41,7 +41,7 @@ def test_no_world_breaks_an_invariant_i1_i14(scenario: Scenario) -> None:
 
 
 @settings(max_examples=EXAMPLES)
-@given(scenarios(able_only=True, hours=HOURS, calm=True))
+@given(scenarios(able_only=True, hours=2.0, calm=True))
 def test_every_noticed_primary_of_an_able_build_is_replaced(scenario: Scenario) -> None:
     history = story(scenario)
     assert history.lost == ()
