@@ -28,7 +28,7 @@ LARGEST: Final = 8
 """Notices in a transaction: more would keep the first one waiting for the last."""
 
 REPEATED_WAIT_SECONDS: Final = 0.25
-
+"""For first notices; its agent has had its answer, so that it costs nobody anything."""
 
 Judged = SignalAnswer | SpotError
 """What came of a notice; a refusal among them is an answer too."""

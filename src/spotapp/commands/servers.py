@@ -11,7 +11,7 @@ from spotadapters.system.logs import configure_logs
 from spotapp.commands.options import address_options
 from spotapp.failures import console, one_line_failures
 from spotapp.listening import bound_socket
-from spotapp.loading import loading
+from spotapp.loading import load, loading
 from spotapp.own_servers import own_servers
 from spotapp.settings import Settings, SettingsError, load_settings
 from spotapp.version import package_version
@@ -65,8 +65,7 @@ def serve(debug: bool, host: str | None, port: int | None, data_dir: Path | None
         if settings.admin_token is None:
             raise SettingsError("serve needs SPOTCORE_ADMIN_TOKEN, e.g. from: openssl rand -hex 32")
         with contextlib.closing(bound_socket(settings)) as listening:
-            with loading("spotapp.serving"):
-                pass
+            load("spotapp.serving")
             from spotapp.serving import serve_alone
 
             serve_alone(settings, settings.database_url, listening, on_ready=lambda: _ready(settings))

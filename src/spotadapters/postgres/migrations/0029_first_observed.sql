@@ -36,8 +36,7 @@ create or replace function record_reports(doc jsonb) returns setof integer langu
         where pools.first_observed_at > excluded.first_observed_at
     ), best as (
         select distinct on (pool_id, bucket_start) * from items
-        -- DQ-3; as a case it is looked up in a hash, else each item is compared with every other one of its group
-        where case when (client_id, submission_id) in (select r.client_id, r.submission_id from raw r) then true end
+        where (client_id, submission_id) in (select r.client_id, r.submission_id from raw r)  -- DQ-3
         order by pool_id, bucket_start, rank desc, observed_at, submission_id
     ), buckets as (
         insert into price_buckets as b (pool_id, bucket_start, instance_type, region, price, source, rank, confidence,
