@@ -39,8 +39,8 @@ FIRST = ("tests/faults/", "tests/e2e/", "tests/integration/test_benchmarks", "te
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are processors: tests of faults and whole servers wait most of the time."""
-    return (os.cpu_count() or 1) + 1
+    """Two for each processor: tests of faults and whole servers wait most of the time."""
+    return 2 * (os.cpu_count() or 1)
 
 
 def pytest_runtest_teardown() -> None:

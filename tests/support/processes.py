@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +13,7 @@ from attrs import define, field
 
 from spotadapters.embedded import EmbeddedStack
 from spotadapters.postgres.migrate import migrate
+from tests.support.commands import Command
 from tests.support.load import call
 from tests.support.up import TOKEN, free_port
 
@@ -23,7 +22,7 @@ from tests.support.up import TOKEN, free_port
 class Process:
     """A ``spotcore`` command."""
 
-    process: "subprocess.Popen[bytes]"
+    process: Command
     log: Path
     port: int = 0  # of a web process
 
@@ -32,8 +31,7 @@ class Process:
         self.process.wait(10)
 
     def stop(self) -> int:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+        self.process.send(signal.SIGTERM)
         return self.process.wait(20)
 
 
@@ -72,10 +70,7 @@ class Installation:
 
     def start(self, *words: str) -> Process:
         log = self.folder / f"{words[0]}-{next(self.numbers)}.log"
-        with log.open("wb") as out:
-            command = [sys.executable, "-m", "spotapp.cli", *words]
-            process = subprocess.Popen(command, stdout=out, stderr=out, env=self.environment)
-        started = Process(process, log)
+        started = Process(Command(words, self.environment, log), log)
         self.processes.append(started)
         until(lambda: b"ready" in log.read_bytes(), 30, log)
         return started
@@ -106,5 +101,4 @@ def an_installation(folder: Path, *, durable: bool = False) -> Iterator[Installa
             yield installation
         finally:
             for process in installation.processes:
-                if process.process.poll() is None:
-                    process.kill()
+                process.kill()

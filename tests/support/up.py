@@ -3,12 +3,12 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import httpx2
+
+from tests.support.commands import Command
 
 TOKEN = "an-admin-token-for-tests"
 
@@ -26,9 +26,8 @@ class Up:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder.parent / f"up-{self.port}.log"
-        command = [sys.executable, "-m", "spotapp.cli", "up", "--port", str(self.port), "--data-dir", str(folder)]
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **environment})
+        words = ["up", "--port", str(self.port), "--data-dir", str(folder)]
+        self.process = Command(words, {**os.environ, **environment}, self.log)
         self.wait_healthy()
 
     def wait_healthy(self, seconds: float = 30) -> None:
@@ -48,5 +47,5 @@ class Up:
         )
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> int:
-        self.process.send_signal(how)
+        self.process.send(how)
         return self.process.wait(20)
