@@ -8,7 +8,7 @@ ARGS ?=
 
 unexport PYTHONDONTWRITEBYTECODE  # each of the many processes that a test starts would compile everything again
 
-.PHONY: setup demo test check bench bench-failover bench-waiting bench-capacity bench-hotpaths bench-prices bench-ledger \
+.PHONY: setup demo lint test check bench bench-failover bench-waiting bench-capacity bench-hotpaths bench-prices bench-ledger \
 	soak docs clean
 
 setup: $(STAMP)
@@ -23,19 +23,16 @@ $(STAMP): pyproject.toml
 demo: setup
 	@$(BIN)/python -m spotapp.demo $(ARGS)
 
-check: setup
+lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+check: lint
 	$(BIN)/python -m pytest -q tests/unit tests/property tests/docs
 
 test: setup
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/lint-imports
-	@# while types are checked the tests are read: pytest keeps what it makes of them, or every worker would read them
-	$(BIN)/mypy & types=$$!; $(BIN)/python -m pytest -qq --collect-only tests >/dev/null 2>&1; wait $$types
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder tests $(ARGS)
 
 bench: setup

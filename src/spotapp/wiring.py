@@ -111,14 +111,16 @@ def open_wiring(
     clock: Clock | None = None,
     upkeep_seconds: float = 1.0,
     engine: Engine | None = None,
+    standing: bool = True,
 ) -> Iterator[Wiring]:
     """Everything on an open pair of pools; closed in order at the end. ``clock`` is the machine's unless given; without
-    an ``engine`` the built-in rules decide (Z35)."""
+    an ``engine`` the built-in rules decide (Z35). ``standing`` is of the connections: see ``Connections``."""
     clock = clock or SystemClock()
     identity = SecureIdentity(seal_key(settings))
     lanes = Lanes(ordinary=settings.threads, pulse=PULSE_THREADS, urgent=settings.urgent_threads)
     size = settings.threads + PULSE_THREADS + JOB_CONNECTIONS  # a thread never waits for a connection
-    with Connections(database_url, size=size, reserve=settings.urgent_threads + 1) as connections:
+    reserve = settings.urgent_threads + 1
+    with Connections(database_url, size=size, reserve=reserve, standing=standing) as connections:
         pulses = Pulses(connections)
         hub, live = Hub(lambda signs: pulses.changed(signs, clock.now())), LiveHub()
         relay = LiveRelay(LiveFeed(connections, clock), live, clock)

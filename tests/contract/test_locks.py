@@ -37,11 +37,15 @@ def many(module_database_url: str) -> Iterator[Connections]:
 
 @pytest.fixture(scope="module")
 def impatient(module_database_url: str) -> Iterator[Connections]:
-    """Nobody waits for a lock for long."""
+    """Nobody waits for a lock for long. All of them are open before others open theirs."""
+    connections = Connections(module_database_url, size=3, reserve=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pool, "SESSION", {**pool.SESSION, "lock_timeout": "100ms"})
-        with Connections(module_database_url, size=3, reserve=1) as connections:
-            yield connections
+        connections.__enter__()
+        for lender in connections._lenders:
+            lender.pool.wait()
+    yield connections
+    connections.__exit__(None, None, None)
 
 
 def a_world_on(connections: Connections) -> World:

@@ -145,7 +145,7 @@ def _admit_admin(storage: PostgresStorage, identity: SecureIdentity, clock: Fake
 def site_on(database_url: str, library: Library | None = None, *, is_new: bool = True) -> Iterator[Site]:
     """A site on a migrated database; its connections are closed at the end."""
     with (
-        Connections(database_url, size=7, reserve=4) as connections,
+        Connections(database_url, size=7, reserve=4, standing=False) as connections,
         a_site(connections, library, is_new=is_new) as opened,
     ):
         yield opened

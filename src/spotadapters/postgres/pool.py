@@ -22,6 +22,7 @@ STATEMENT_TIMEOUT = "4s"
 WAIT_SECONDS = 2.0
 AWAY_SECONDS: Final = 0.1  # how long a caller waits once nobody has got through for ``WAIT_SECONDS``
 CONNECT_SECONDS = 1
+FEW: Final = 4  # connections of a standing pool that are open when nobody asks
 ROLE: Final = "spotcore_app"  # not the owner: row-level security binds it
 
 Connection = psycopg.Connection[Row]
@@ -57,12 +58,16 @@ def _warmed(connection: Connection) -> None:
 class Connections:
     """Three pools on one database. Use it as a context manager; it opens without waiting for the database."""
 
-    def __init__(self, database_url: str, *, size: int = 16, reserve: int = 8) -> None:
+    def __init__(self, database_url: str, *, size: int = 16, reserve: int = 8, standing: bool = True) -> None:
+        """Unless they are to be ``standing``, connections are opened when they are needed: for a command that needs two
+        rather than a server that a storm may meet."""
         self.database_url = database_url
         self.size = size
-        self._ordinary = _Lender(database_url, "ordinary", size, self._silent)
-        self._urgent = _Lender(database_url, "urgent", reserve, self._silent, warm=True)
-        self._single = _Lender(database_url, "single", max(2, size // 2), self._silent)
+        few, ready = (FEW, reserve) if standing else (0, 0)
+        self._ordinary = _Lender(database_url, "ordinary", size, self._silent, kept=min(few, size))
+        self._urgent = _Lender(database_url, "urgent", reserve, self._silent, kept=ready, warm=True)
+        singles = max(2, size // 2)
+        self._single = _Lender(database_url, "single", singles, self._silent, kept=min(few, singles))
 
     def __enter__(self) -> Self:
         for lender in self._lenders:
@@ -125,13 +130,14 @@ class _Lender:
         size: int,
         on_silence: Callable[[], None],
         *,
+        kept: int,
         warm: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.pool: Pool = ConnectionPool(
             probed(database_url),
             connection_class=BoundedConnection,
-            min_size=size if warm else min(4, size),
+            min_size=kept,
             max_size=size,
             name=name,
             open=False,

@@ -71,7 +71,7 @@ def quiet_wiring(settings: Settings, database_url: str) -> Iterator[Wiring]:
     else:
         require_schema(database_url)
     # one command at a time: to make ready for a storm takes longer than most commands do
-    with open_wiring(evolve(settings, threads=2, urgent_threads=1), database_url) as wiring:
+    with open_wiring(evolve(settings, threads=2, urgent_threads=1), database_url, standing=False) as wiring:
         yield wiring
 
 
