@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import psycopg
+import psycopg.sql
 import pytest
 
 from spotadapters.embedded import EmbeddedError, EmbeddedStack
@@ -91,6 +92,25 @@ def test_both_embedded_servers_answer_and_stop(folder: Path) -> None:
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_only_the_stacks_own_random_password_is_hashed_once(folder: Path) -> None:
+    stored = "select rolname, split_part(split_part(rolpassword, '$', 2), ':', 1) from pg_authid where rolpassword is not null"
+    with (
+        EmbeddedStack(folder, on_event=lambda _: None) as stack,
+        psycopg.connect(stack.database_url) as one,
+    ):
+        one.execute("create role dba login password 'guessable'")
+        assert dict(one.execute(stored).fetchall()) == {"spotcore": "1", "dba": "4096"}
+        one.execute("set scram_iterations = 4096")  # as a stack before this one left it
+        password = one.info.password
+        one.execute(psycopg.sql.SQL("alter role spotcore password {}").format(password))
+    for _ in range(2):
+        with (
+            EmbeddedStack(folder, on_event=lambda _: None) as stack,
+            psycopg.connect(stack.database_url) as one,
+        ):
+            assert dict(one.execute(stored).fetchall()) == {"spotcore": "1", "dba": "4096"}
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
 from spotadapters.embedded.account import Account
 from spotadapters.embedded.errors import EmbeddedError
@@ -141,6 +142,15 @@ class EmbeddedPostgres:
             known = connection.execute("select 1 from pg_database where datname = %s", (DATABASE,)).fetchone()
             if known is None:
                 connection.execute(f"create database {DATABASE}")
+            self._stretch_no_password(connection)
+
+    def _stretch_no_password(self, connection: "psycopg.Connection[tuple[object, ...]]") -> None:
+        """Thousands of rounds of hashing protect a password that can be guessed. Ours is 192 random bits, and the
+        rounds are most of what it costs to connect. For this role alone: others that an operator adds keep them."""
+        stored = connection.execute("select rolpassword from pg_authid where rolname = %s", (ROLE,)).fetchone()
+        if stored is not None and not str(stored[0]).startswith("SCRAM-SHA-256$1:"):
+            connection.execute("set scram_iterations = 1")
+            connection.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(ROLE), self.password))
 
     def _stop_leftover(self) -> None:
         """A server of a run that was killed ends by itself (see process.py); wait for it, or end it."""
