@@ -5,25 +5,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, NoReturn
 
-import psycopg
 from rich.console import Console
 from rich.text import Text
 
-from spotadapters.embedded import EmbeddedError
-from spotadapters.history.refusals import HistoryRefused
-from spotadapters.postgres.migrate import MigrationError
-from spotapp.commands.api import ApiFailure
 from spotapp.commands.screen import shown
-from spotapp.listening import AddressInUse
-from spotapp.settings import SettingsError
-from spotcore.errors import SpotError
 
-KNOWN_FAILURES: Final = (
-    SettingsError, EmbeddedError, MigrationError, AddressInUse, SpotError, ApiFailure,
-    HistoryRefused, psycopg.Error, OSError,
-)  # fmt: skip
 HISTORY: Final = ("duckdb", "ijson", "matplotlib", "numpy")  # the extra "history"
 console = Console(stderr=True, highlight=False)
+
+
+def known_failures() -> tuple[type[Exception], ...]:
+    """What may be expected to fail. A start that goes well has no need to load all that it comes from."""
+    import psycopg
+
+    from spotadapters.embedded import EmbeddedError
+    from spotadapters.history.refusals import HistoryRefused
+    from spotadapters.postgres.migrate import MigrationError
+    from spotapp.commands.api import ApiFailure
+    from spotapp.listening import AddressInUse
+    from spotapp.settings import SettingsError
+    from spotcore.errors import SpotError
+
+    return (
+        SettingsError, EmbeddedError, MigrationError, AddressInUse, SpotError, ApiFailure,
+        HistoryRefused, psycopg.Error, OSError,
+    )  # fmt: skip
 
 
 @contextmanager
@@ -37,7 +43,7 @@ def one_line_failures(debug: bool) -> Iterator[None]:
         if missing.name not in HISTORY:
             raise
         _tell('prices in bulk need more packages: pip install "spotcore[history]"')
-    except KNOWN_FAILURES as failure:
+    except known_failures() as failure:
         if debug:
             raise
         _tell(" ".join(str(failure).split()))

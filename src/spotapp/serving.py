@@ -7,7 +7,7 @@ from typing import Final
 from spotadapters.jobs.scheduler import Scheduler
 from spotadapters.postgres.migrate import migrate, require_schema
 from spotapp.admin_token import ensure_admin_token
-from spotapp.background import open_queue, working
+from spotapp.behind import behind
 from spotapp.own_servers import Servers
 from spotapp.settings import Settings
 from spotapp.web import run
@@ -36,8 +36,13 @@ def serve_all(
         if not settings.enable_background_jobs:
             run(wiring, listening, on_ready)
             return
-        with open_queue(wiring, servers.redis_url) as queue, working(queue, WORKERS_OF_UP):
-            run(wiring, listening, on_ready, Scheduler(wiring.jobs, queue.send))
+        with behind(wiring, servers.redis_url, workers=WORKERS_OF_UP) as others:
+
+            def ready() -> None:
+                on_ready()
+                others.begin()
+
+            run(wiring, listening, ready, Scheduler(wiring.jobs, others.send))
 
 
 def serve_alone(

@@ -11,7 +11,6 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
-import httpx2
 from attrs import frozen
 
 from spotcore.channels import Attempt, ChannelKind
@@ -66,6 +65,8 @@ def signature(secret: str, notice_id: str, timestamp: int, body: bytes) -> str:
 def require_address(kind: ChannelKind, address: str) -> str:
     """What people may see of the address. Raises ``ValidationFailed`` with what would be right."""
     if kind is ChannelKind.WEBHOOK:
+        import httpx2
+
         try:
             url = httpx2.URL(address)
         except httpx2.InvalidURL:
@@ -90,6 +91,8 @@ def send(kind: ChannelKind, address: str, secret: str | None, notice: Notice, no
 
 
 def _webhook(address: str, secret: str, notice: Notice, now: datetime) -> Attempt:
+    import httpx2  # a server that has sent nothing yet starts without it
+
     body, timestamp = notice.body(), int(now.timestamp())
     headers = {
         "Content-Type": "application/json",
@@ -113,6 +116,8 @@ def _webhook(address: str, secret: str, notice: Notice, now: datetime) -> Attemp
 @cache
 def _known_authorities() -> ssl.SSLContext:
     """Whom to believe over TLS; to read them takes 40 ms, ten times as long as the message."""
+    import httpx2
+
     return httpx2.create_ssl_context(trust_env=False)
 
 

@@ -12,7 +12,7 @@ from spotadapters.history.refusals import HistoryRefused
 from spotadapters.postgres.migrate import MigrationError
 from spotapp.background import wait_for_stop
 from spotapp.commands.api import ApiFailure
-from spotapp.failures import HISTORY, KNOWN_FAILURES, one_line_failures
+from spotapp.failures import HISTORY, known_failures, one_line_failures
 from spotapp.listening import AddressInUse
 from spotapp.settings import SettingsError
 from spotcore.errors import NotFound, SpotError, Unavailable, ValidationFailed
@@ -51,7 +51,7 @@ def test_debug_lets_the_failure_through_as_it_is(failure: Exception, capsys: pyt
 
 
 def test_every_known_kind_is_among_the_expected_ones() -> None:
-    for kind in KNOWN_FAILURES:
+    for kind in known_failures():
         assert any(isinstance(failure, kind) for failure in EXPECTED), kind
 
 
@@ -94,7 +94,7 @@ def test_what_goes_well_says_nothing(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_every_refusal_of_the_core_is_expected() -> None:
-    assert issubclass(SpotError, KNOWN_FAILURES)
+    assert issubclass(SpotError, known_failures())
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
