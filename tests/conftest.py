@@ -5,10 +5,11 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Final
 
 import psycopg
 import pytest
@@ -34,8 +35,16 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 _numbers = count(1)
 
-FIRST = ("tests/faults/", "tests/e2e/", "tests/integration/test_benchmarks", "tests/property/", "tests/integration/")
-"""What takes long begins first, so that no worker is left alone with it in the end; the rest follows as it stands."""
+SECONDS: Final[Mapping[str, float]] = {
+    "tests/faults/": 25, "tests/integration/test_benchmarks": 70, "tests/e2e/test_demo": 90, "tests/e2e/": 10, "tests/property/": 6,
+    "tests/integration/": 4, "tests/contract/": 3, "": 0.5,
+}  # fmt: skip
+"""What a file takes, roughly."""
+
+WAITING: Final = ("tests/faults/", "tests/integration/test_benchmarks", "tests/e2e/")
+"""Files whose tests wait for other processes most of the time."""
+
+WAITING_TO_BUSY: Final = 0.8  # of the time in files that wait and in others: more than there is, so that they end first
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -59,7 +68,30 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: next((at for at, name in enumerate(FIRST) if item.nodeid.startswith(name)), len(FIRST)))
+    """Files that wait and files that keep a processor busy by turns, so that workers do some of both at any time; of
+    either kind what takes long first, so that no worker is left alone with it in the end."""
+    files: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.nodeid.partition("::")[0], []).append(item)
+    waiting, busy = ([*sorted(names, key=_seconds)] for names in _parted(files))
+    in_order: list[str] = []
+    ahead = 0.0  # seconds by which those that wait are behind their share
+    while waiting or busy:
+        name = waiting.pop() if waiting and (ahead >= 0 or not busy) else busy.pop()
+        ahead += -_seconds(name) if name.startswith(WAITING) else _seconds(name) * WAITING_TO_BUSY
+        in_order.append(name)
+    items[:] = [item for name in in_order for item in files[name]]
+
+
+def _parted(names: Iterable[str]) -> tuple[list[str], list[str]]:
+    some, others = [], []
+    for name in names:
+        (some if name.startswith(WAITING) else others).append(name)
+    return some, others
+
+
+def _seconds(name: str) -> float:
+    return next(seconds for start, seconds in SECONDS.items() if name.startswith(start))
 
 
 MEMORY = Path("/dev/shm")

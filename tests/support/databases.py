@@ -15,7 +15,7 @@ RESERVE: Final = 4
 
 TABLES: Final = """
 select c.oid::regclass::text from pg_class c
-where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace order by 1"""
+where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace and c.relname <> 'schema_migrations' order by 1"""
 
 SCHEMA: Final = """
 with parts (xmin) as (
@@ -27,9 +27,11 @@ with parts (xmin) as (
     union all select xmin from pg_policy
     union all select xmin from pg_namespace where nspname !~ '^pg_(toast_)?temp_'
     union all select xmin from pg_database where datname = current_database()
+    union all select xmin from schema_migrations
 )
 select count(*), sum(xmin::text::bigint) from parts"""
-"""Changes whenever a part of the schema is added, altered or removed: each names the transaction that wrote it."""
+"""Changes whenever a part of the schema, or what is known of it, is added, altered or removed: each names the
+transaction that wrote it."""
 
 EMPTY: Final = """
 do $$
@@ -37,7 +39,8 @@ declare
     one regclass;
 begin
     set local session_replication_role = replica;  -- final lines and links between rows must not keep them
-    for one in select c.oid from pg_class c where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace loop
+    for one in select c.oid from pg_class c where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace
+            and c.relname <> 'schema_migrations' loop
         execute format('delete from only %s', one);
     end loop;
     perform setval(s.oid::regclass, 1, false) from pg_class s

@@ -3,20 +3,19 @@
 from datetime import timedelta
 from typing import Final
 
-from attrs import frozen
-
 from spotadapters.http.auth import Access, Needs
 from spotadapters.http.envelope import Answer
 from spotadapters.http.routing import Call, Endpoint
 from spotadapters.wire.objects import Done
 from spotadapters.wire.parsing import required, wire
+from spotadapters.wire.shapes import shape
 from spotcore.ids import ClientId
 
 ADMIN: Final = Access(needs=Needs.ADMIN)
 NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
-@frozen(kw_only=True)
+@shape
 class CreateClient:
     """E10."""
 
@@ -27,14 +26,14 @@ class CreateClient:
 MAX_SECONDS: Final = 10**9  # far out of range, and no overflow
 
 
-@frozen(kw_only=True)
+@shape
 class RotateToken:
     """E12."""
 
     grace_seconds: int = wire(default=0)
 
 
-@frozen(kw_only=True)
+@shape
 class NewClient:
     """E10: the only time a token is shown unasked."""
 
@@ -45,7 +44,7 @@ class NewClient:
     status: str
 
 
-@frozen(kw_only=True)
+@shape
 class ClientCreated:
     """E10."""
 
@@ -73,7 +72,7 @@ def delete(call: Call) -> Answer:
     return Answer(data=Done(), message=f"Client {client.name} deleted; its machines keep running")
 
 
-@frozen(kw_only=True)
+@shape
 class Rotated:
     """E12."""
 
@@ -88,7 +87,7 @@ def rotate(call: Call) -> Answer:
     return Answer(data=Rotated(token=issued.token), headers=NO_STORE)
 
 
-@frozen(kw_only=True)
+@shape
 class ShownToken:
     """E13. ``token`` is null when read-back is off."""
 
@@ -104,7 +103,7 @@ def read_token(call: Call) -> Answer:
     return Answer(data=data, headers=NO_STORE)
 
 
-@frozen(kw_only=True)
+@shape
 class Validated:
     """E14."""
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from attrs import asdict, evolve, fields_dict, frozen, make_class
+from attrs import asdict, evolve, fields_dict, make_class
 
 from spotadapters.http.auth import Access, Needs
 from spotadapters.http.envelope import Answer
@@ -15,6 +15,7 @@ from spotadapters.wire import objects, words
 from spotadapters.wire.answers import camel, shown
 from spotadapters.wire.objects import Config, Done
 from spotadapters.wire.parsing import present, required, wire
+from spotadapters.wire.shapes import shape
 from spotcore.builds import Evidence
 from spotcore.config import SETTINGS, AgentConfig, ConfigChange
 from spotcore.errors import ValidationFailed
@@ -44,7 +45,7 @@ def mode_of(word: str | None) -> Mode:
         return Mode.UNKNOWN
 
 
-@frozen(kw_only=True)
+@shape
 class Register:
     """E16."""
 
@@ -64,7 +65,7 @@ class Register:
     project_id: str | None = wire(clip=True)
 
 
-@frozen(kw_only=True)
+@shape
 class Registered:
     """E16."""
 
@@ -121,7 +122,7 @@ def register(call: Call) -> Answer:
     )
 
 
-@frozen(kw_only=True)
+@shape
 class Beat:
     """E17. Lenient: no detail of a heartbeat is worth an agent's silence (T03)."""
 
@@ -206,7 +207,7 @@ def heartbeat(call: Call) -> Answer:
     return Answer(data=data, repeat=repeat, timeless=timeless)
 
 
-@frozen(kw_only=True)
+@shape
 class BeatAnswer:
     """E17."""
 
@@ -248,7 +249,7 @@ def degraded_heartbeat(answer: HeartbeatAnswer, now: datetime, engine_loaded: bo
     return Answer(data=_heartbeat_data(again, engine_loaded, acknowledged=False))
 
 
-@frozen(kw_only=True)
+@shape
 class AgentSettings(Config):
     """E18."""
 
@@ -275,14 +276,14 @@ def config(call: Call) -> Answer:
     return Answer(data=data, headers={"ETag": etag}, repeat=repeat, timeless=data)
 
 
-@frozen(kw_only=True)
+@shape
 class Toggle:
     """E19."""
 
     enabled: bool = wire(default=True)
 
 
-@frozen(kw_only=True)
+@shape
 class Toggled:
     """E19."""
 
@@ -333,7 +334,7 @@ def config_change(call: Call, body: Any) -> ConfigChange:
     return ConfigChange(wanted=wanted, expected_version=body.expected_version)
 
 
-@frozen(kw_only=True)
+@shape
 class Configured:
     """E20, E25: stored values, never an echo of the request (MX-12)."""
 
@@ -373,7 +374,7 @@ def settings(call: Call) -> Answer:
     return _configured(call, SnakeChange)
 
 
-@frozen(kw_only=True)
+@shape
 class AgentDeleted:
     """E21."""
 
@@ -387,7 +388,7 @@ def delete(call: Call) -> Answer:
     return Answer(data=AgentDeleted(agent_id=call.agent_id), message="Agent deleted; its machine keeps running")
 
 
-@frozen(kw_only=True)
+@shape
 class AgentItem:
     """E22."""
 
@@ -421,7 +422,7 @@ def agents_of_client(call: Call) -> Answer:
     return Answer(data=call.reads.rows("agents_of_client", AgentItem, client_id=caller.client_id))
 
 
-@frozen(kw_only=True)
+@shape
 class PresenceAnswer:
     """E26."""
 
@@ -444,7 +445,7 @@ def presence(call: Call) -> Answer:
     )
 
 
-@frozen(kw_only=True)
+@shape
 class Shutdown:
     """E27, and E28's machine."""
 
@@ -461,7 +462,7 @@ def shutdown(call: Call) -> Answer:
     return Answer(data=Done())
 
 
-@frozen(kw_only=True)
+@shape
 class Uninstalled:
     """E28."""
 

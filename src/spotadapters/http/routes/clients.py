@@ -5,14 +5,13 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from attrs import frozen
-
 from spotadapters.http.envelope import Answer
 from spotadapters.http.routes.agents import PEOPLE
 from spotadapters.http.routes.overview import by_trigger, sentence
 from spotadapters.http.routing import Call, Endpoint
 from spotadapters.wire import words
 from spotadapters.wire.answers import shown
+from spotadapters.wire.shapes import shape
 from spotcore.decisions import Action
 from spotcore.errors import NotFound
 from spotcore.instants import read_instant
@@ -22,7 +21,7 @@ HEALTHY_REPORTS: Final = 5  # in 30 minutes
 HEALTHY_HEARTBEAT: Final = timedelta(minutes=5)
 
 
-@frozen(kw_only=True)
+@shape
 class Savings:
     """The current month by the ledger (domain-rules 7.4). Null: no line yet."""
 
@@ -38,7 +37,7 @@ class Savings:
     estimate: bool = shown(default=True, doc="from observed prices, no invoice")
 
 
-@frozen(kw_only=True)
+@shape
 class ClientAgentCounts:
     """E15."""
 
@@ -47,7 +46,7 @@ class ClientAgentCounts:
     total: int
 
 
-@frozen(kw_only=True)
+@shape
 class InstanceCounts:
     """E15."""
 
@@ -56,7 +55,7 @@ class InstanceCounts:
     terminated: int
 
 
-@frozen(kw_only=True)
+@shape
 class ClientDetails:
     """E15."""
 
@@ -120,7 +119,7 @@ def _savings(month: Mapping[str, Any], week: Decimal | None, week_hours: Decimal
     )
 
 
-@frozen(kw_only=True)
+@shape
 class AgentHistoryItem:
     """E24."""
 
@@ -152,7 +151,7 @@ def history(call: Call) -> Answer:
     return Answer(data=call.reads.rows("agents_history", AgentHistoryItem, client_id=caller.client_id))
 
 
-@frozen(kw_only=True)
+@shape
 class Elapsed:
     """E23: how long ago, without the word (the page appends it)."""
 
@@ -162,7 +161,7 @@ class Elapsed:
     formatted: str
 
 
-@frozen(kw_only=True)
+@shape
 class LastDecision:
     """E23."""
 
@@ -171,7 +170,7 @@ class LastDecision:
     elapsed: Elapsed | None
 
 
-@frozen(kw_only=True)
+@shape
 class PastDecision:
     """E23."""
 
@@ -184,7 +183,7 @@ class PastDecision:
     time: datetime
 
 
-@frozen(kw_only=True)
+@shape
 class PriceReportItem:
     """E23: both prices known and above 0, because the page divides by them."""
 
@@ -194,7 +193,7 @@ class PriceReportItem:
     spot_price: Decimal
 
 
-@frozen(kw_only=True)
+@shape
 class PricingHealth:
     """E23."""
 
@@ -204,7 +203,7 @@ class PricingHealth:
     recent_reports: tuple[PriceReportItem, ...]
 
 
-@frozen(kw_only=True)
+@shape
 class SystemEvent:
     """E23."""
 
@@ -214,7 +213,7 @@ class SystemEvent:
     time: datetime
 
 
-@frozen(kw_only=True)
+@shape
 class HealthStatus:
     """E23."""
 
@@ -226,7 +225,7 @@ class HealthStatus:
     decision_count: int
 
 
-@frozen(kw_only=True)
+@shape
 class RecentActivity:
     """E23."""
 
@@ -236,7 +235,7 @@ class RecentActivity:
     health_status: HealthStatus
 
 
-@frozen(kw_only=True)
+@shape
 class AgentDecisions:
     """E23."""
 
@@ -340,7 +339,7 @@ def _event(one: Mapping[str, Any]) -> SystemEvent:
     return SystemEvent(type=one["kind"], severity=one["level"], message=sentence(one["kind"], one["facts"]), time=at)
 
 
-@frozen(kw_only=True)
+@shape
 class TriggerCounts:
     """E68. ``automatic`` repeats ``model``."""
 
@@ -350,7 +349,7 @@ class TriggerCounts:
     emergency: int
 
 
-@frozen(kw_only=True)
+@shape
 class Statistics:
     """E68: over what is kept; without data 0, and null for what then has no value."""
 
@@ -365,7 +364,7 @@ class Statistics:
     total_savings_generated: Decimal
 
 
-@frozen(kw_only=True)
+@shape
 class StatisticsAnswer:
     """E68."""
 

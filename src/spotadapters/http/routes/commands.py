@@ -5,8 +5,6 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import Any, Final
 
-from attrs import frozen
-
 from spotadapters.http.envelope import Answer
 from spotadapters.http.pulse import Repeat
 from spotadapters.http.routes.agents import ALWAYS, SAFE, known
@@ -16,6 +14,7 @@ from spotadapters.wire import asking
 from spotadapters.wire.answers import shown
 from spotadapters.wire.objects import CommandItem, command_item
 from spotadapters.wire.parsing import flag, number, required, wire
+from spotadapters.wire.shapes import shape
 from spotcore.builds import Evidence
 from spotcore.dispatch import Dialect
 from spotcore.errors import NotFound, ValidationFailed
@@ -25,14 +24,14 @@ from spotcore.reports import CommandReport
 from spotcore.standby import MachineFacts
 
 
-@frozen(kw_only=True)
+@shape
 class Waiting:
     """E69, E71: how long to wait for a command (Z18)."""
 
     wait: int = asking.whole(0, 0, MAX_WAIT_SECONDS)
 
 
-@frozen(kw_only=True)
+@shape
 class CommandList:
     """E69, E71."""
 
@@ -71,7 +70,7 @@ SUCCESS_WORDS: Final[Mapping[str, bool]] = {
 }
 
 
-@frozen(kw_only=True)
+@shape
 class Executed:
     """E70 and E73, what both share."""
 
@@ -124,7 +123,7 @@ def executed(call: Call) -> Answer:
     return _reported(call, call.path_id("command_id"), True if verdict is None else verdict, Evidence.CLASSIC_CALL)
 
 
-@frozen(kw_only=True)
+@shape
 class MarkExecuted:
     """E73."""
 
@@ -137,7 +136,7 @@ def mark_executed(call: Call) -> Answer:
     return _reported(call, body.command_id, _success(call.data()), Evidence.MARK_EXECUTED)
 
 
-@frozen(kw_only=True)
+@shape
 class Acknowledged:
     """E70, E73."""
 
@@ -154,7 +153,7 @@ def _reported(call: Call, name: str, success: bool | None, evidence: Evidence) -
     return Answer(data=Acknowledged(command_id=command.command_id))
 
 
-@frozen(kw_only=True)
+@shape
 class ActionResult:
     """E72."""
 
@@ -165,7 +164,7 @@ class ActionResult:
     metadata: Mapping[str, Any] | None = wire()
 
 
-@frozen(kw_only=True)
+@shape
 class ActionRecorded:
     """E72. ``matched`` false: no such command, noted only."""
 
@@ -192,7 +191,7 @@ def action_result(call: Call) -> Answer:
     return Answer(data=ActionRecorded(command_id=command.command_id))
 
 
-@frozen(kw_only=True)
+@shape
 class Launched:
     """E40."""
 
@@ -203,7 +202,7 @@ class Launched:
     request_id: str | None = wire(limit=128)
 
 
-@frozen(kw_only=True)
+@shape
 class LaunchConfirmed:
     """E40."""
 
@@ -230,14 +229,14 @@ def launched(call: Call) -> Answer:
     )
 
 
-@frozen(kw_only=True)
+@shape
 class Terminated:
     """E41."""
 
     instance_id: str = required("cloud_instance_id", limit=128)
 
 
-@frozen(kw_only=True)
+@shape
 class TerminationConfirmed:
     """E41."""
 
@@ -264,7 +263,7 @@ def terminated(call: Call) -> Answer:
     )
 
 
-@frozen(kw_only=True)
+@shape
 class ToTerminate:
     """E55: one machine to end."""
 
@@ -276,7 +275,7 @@ class ToTerminate:
     seconds_since_marked: int | None = shown(default=None, optional=True, doc="of any other")
 
 
-@frozen(kw_only=True)
+@shape
 class TerminateList:
     """E55."""
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from spotadapters.http.envelope import Answer
 from spotadapters.http.routes.agents import AGENT, PEOPLE
@@ -15,13 +15,14 @@ from spotadapters.wire import words
 from spotadapters.wire.answers import shown
 from spotadapters.wire.objects import pool
 from spotadapters.wire.parsing import wire
+from spotadapters.wire.shapes import shape
 from spotcore.decisions import Action, Decision
 from spotcore.errors import ValidationFailed
 from spotcore.pools import Mode
 from spotcore.service.machines import SwitchRequest
 
 
-@frozen(kw_only=True)
+@shape
 class DecisionFacts:
     """The canonical decision (http-api 7.8)."""
 
@@ -82,7 +83,7 @@ def decision_data(decision: Decision) -> dict[str, Any]:
     }
 
 
-@frozen(kw_only=True)
+@shape
 class CurrentPool:
     """E60: where the workload runs."""
 
@@ -91,7 +92,7 @@ class CurrentPool:
     az: str
 
 
-@frozen(kw_only=True)
+@shape
 class Alternative:
     """E60: where it could run."""
 
@@ -101,7 +102,7 @@ class Alternative:
     spot_price: Decimal
 
 
-@frozen(kw_only=True)
+@shape
 class Features:
     """E60: what the decision was made from."""
 
@@ -111,7 +112,7 @@ class Features:
     candidates: int
 
 
-@frozen(kw_only=True)
+@shape
 class RecommendationAnswer(DecisionFacts):
     """E60."""
 
@@ -148,7 +149,7 @@ def recommend(call: Call) -> Answer:
     )
 
 
-@frozen(kw_only=True)
+@shape
 class IssueSwitch:
     """E61."""
 
@@ -156,7 +157,7 @@ class IssueSwitch:
     reason: str | None = wire(clip=True)
 
 
-@frozen(kw_only=True)
+@shape
 class SwitchIssued:
     """E61."""
 
@@ -169,7 +170,7 @@ class SwitchIssued:
     auto_switch_enabled: bool = True
 
 
-@frozen(kw_only=True)
+@shape
 class AlreadyThere:
     """E61, status 200: nothing was queued."""
 
@@ -223,7 +224,7 @@ def issue(call: Call) -> Answer:
     )
 
 
-@frozen(kw_only=True)
+@shape
 class Decided(DecisionFacts):
     """E62."""
 

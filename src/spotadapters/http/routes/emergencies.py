@@ -4,8 +4,6 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from attrs import frozen
-
 from spotadapters.http.auth import Access, Needs
 from spotadapters.http.envelope import Answer
 from spotadapters.http.lanes import Lane
@@ -31,6 +29,7 @@ from spotadapters.http.routing import Call, Endpoint, Handler
 from spotadapters.wire import words
 from spotadapters.wire.objects import Done
 from spotadapters.wire.parsing import required, wire
+from spotadapters.wire.shapes import shape
 from spotcore import candidates, risk
 from spotcore.aggregate import Aggregate
 from spotcore.emergencies import SignalAnswer
@@ -102,7 +101,7 @@ def _safer(aggregate: Aggregate, market: Any, now: datetime, score: Any) -> str 
     return min(better, key=lambda one: (one.risk, one.price)).pool_id if better else None
 
 
-@frozen(kw_only=True)
+@shape
 class Ended:
     """E54."""
 
@@ -118,7 +117,7 @@ def termination(call: Call) -> Answer:
     return Answer(data=Done())
 
 
-@frozen(kw_only=True)
+@shape
 class TerminationResult:
     """E56, v4c's form: a termination it carried out."""
 
@@ -152,14 +151,14 @@ def _is_live_call(call: Call) -> bool:
     return client is None or client.status.value != "deleted"
 
 
-@frozen(kw_only=True)
+@shape
 class RebalanceNotice:
     """E58."""
 
     notice_time: str = required("detected_at", "recommendation_time", limit=64)
 
 
-@frozen(kw_only=True)
+@shape
 class RebalanceAcknowledged(Rebalance):
     """E58."""
 
@@ -175,7 +174,7 @@ def rebalance_notice(call: Call) -> Answer:
     return Answer(data=RebalanceAcknowledged(**told, emergency_replica_id=replica_id_of(answer)))
 
 
-@frozen(kw_only=True)
+@shape
 class StandbyState:
     """E57: the emergency replica."""
 
@@ -185,7 +184,7 @@ class StandbyState:
     sync_progress: Decimal
 
 
-@frozen(kw_only=True)
+@shape
 class LastEvent:
     """E57: the newest incident."""
 
@@ -195,7 +194,7 @@ class LastEvent:
     outcome: str
 
 
-@frozen(kw_only=True)
+@shape
 class EmergencyStatus:
     """E57."""
 

@@ -3,13 +3,12 @@
 from datetime import datetime
 from typing import Final
 
-from attrs import frozen
-
 from spotadapters.http.auth import Access, Needs
 from spotadapters.http.envelope import Answer
 from spotadapters.http.routing import MAX_ID, STREAM_TYPE, Call, Endpoint
 from spotadapters.wire.answers import shown
 from spotadapters.wire.asking import text
+from spotadapters.wire.shapes import shape
 from spotcore.clients import ClientStatus
 from spotcore.errors import NotFound
 from spotcore.ids import ClientId
@@ -18,14 +17,14 @@ PEOPLE: Final = Access(needs=Needs.EITHER)
 ADMIN: Final = Access(needs=Needs.ADMIN)
 
 
-@frozen(kw_only=True)
+@shape
 class LiveQuery:
     """E90."""
 
     client_id: str | None = text(limit=MAX_ID)
 
 
-@frozen(kw_only=True)
+@shape
 class Connected:
     """The first frame: whose events follow."""
 
@@ -45,7 +44,7 @@ def listen(call: Call) -> Answer:
     return Answer(data=Connected(client_id=client_id, timestamp=call.clock.now()))
 
 
-@frozen(kw_only=True)
+@shape
 class ClientConnections:
     """Open streams of one client."""
 
@@ -53,7 +52,7 @@ class ClientConnections:
     connections: int
 
 
-@frozen(kw_only=True)
+@shape
 class LiveStats:
     """E92, of the process that answers."""
 

@@ -11,6 +11,7 @@ from spotadapters.http.envelope import Answer, File
 from spotadapters.http.metrics import METRICS_TYPE
 from spotadapters.http.routing import Call, Endpoint
 from spotadapters.wire.answers import shown
+from spotadapters.wire.shapes import shape
 from spotcore.errors import SpotError, Unavailable
 
 STARTED: Final = time.monotonic()
@@ -36,7 +37,7 @@ class Health:
     decision_engine_loaded: bool
 
 
-@frozen(kw_only=True)
+@shape
 class EndpointFamilies:
     """E02: where to go."""
 
@@ -46,7 +47,7 @@ class EndpointFamilies:
     agents: str = "/api/agents"
 
 
-@frozen(kw_only=True)
+@shape
 class Root:
     """E02."""
 
@@ -92,14 +93,14 @@ def root(call: Call) -> Answer:
     )
 
 
-@frozen(kw_only=True)
+@shape
 class Liveness:
     """``/livez``: the process runs."""
 
     alive: bool = True
 
 
-@frozen(kw_only=True)
+@shape
 class Readiness:
     """``/readyz``: whether requests sent here can be answered."""
 

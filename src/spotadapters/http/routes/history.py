@@ -6,14 +6,13 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from attrs import frozen
-
 from spotadapters.http.envelope import Answer, File
 from spotadapters.http.routes.agents import PEOPLE
 from spotadapters.http.routes.series import price_series
 from spotadapters.http.routing import MAX_ID, Call, Endpoint
 from spotadapters.wire import asking, words
 from spotadapters.wire.answers import shown
+from spotadapters.wire.shapes import shape
 from spotadapters.wire.sheets import sheet
 from spotcore.errors import NotFound
 from spotcore.ids import ClientId
@@ -26,14 +25,14 @@ LEGACY_MONTHS: Final = 6  # the page shows the first six of the list (C55)
 ALL: Final = 10**6
 
 
-@frozen(kw_only=True)
+@shape
 class SavingsQuery:
     """E77."""
 
     range: str = asking.word("monthly", *PERIODS)
 
 
-@frozen(kw_only=True)
+@shape
 class PeriodSavings:
     """E77, by the ledger."""
 
@@ -44,7 +43,7 @@ class PeriodSavings:
     model_cost: Decimal
 
 
-@frozen(kw_only=True)
+@shape
 class _Period:
     """Ledger sums of a period, $."""
 
@@ -113,7 +112,7 @@ def _client(call: Call) -> ClientId:
     return caller.client_id
 
 
-@frozen(kw_only=True)
+@shape
 class SwitchQuery:
     """E78."""
 
@@ -121,7 +120,7 @@ class SwitchQuery:
     limit: int = asking.whole(100, 1, 1000)
 
 
-@frozen(kw_only=True)
+@shape
 class SwitchItem:
     """E78. ``instanceId`` repeats the new machine (C22)."""
 
@@ -190,7 +189,7 @@ def _switch(row: Mapping[str, Any], *, legacy: bool) -> SwitchItem:
     )
 
 
-@frozen(kw_only=True)
+@shape
 class TrendPoint:
     """E79."""
 
@@ -200,7 +199,7 @@ class TrendPoint:
     actual: Decimal
 
 
-@frozen(kw_only=True)
+@shape
 class ModeCount:
     """E79. ``name`` repeats the mode: the pie's legend."""
 
@@ -209,7 +208,7 @@ class ModeCount:
     count: int
 
 
-@frozen(kw_only=True)
+@shape
 class SwitchDay:
     """E79."""
 
@@ -217,7 +216,7 @@ class SwitchDay:
     switches: int
 
 
-@frozen(kw_only=True)
+@shape
 class DowntimeByTrigger:
     """E79, seconds."""
 
@@ -226,7 +225,7 @@ class DowntimeByTrigger:
     emergency: Decimal
 
 
-@frozen(kw_only=True)
+@shape
 class Charts:
     """E79."""
 
@@ -265,7 +264,7 @@ def charts(call: Call) -> Answer:
     )
 
 
-@frozen(kw_only=True)
+@shape
 class PriceQuery:
     """E80. ``client_id`` is the operator's."""
 
@@ -276,7 +275,7 @@ class PriceQuery:
     client_id: str | None = asking.text(limit=MAX_ID)
 
 
-@frozen(kw_only=True)
+@shape
 class PoolPoint:
     """E80."""
 
@@ -285,7 +284,7 @@ class PoolPoint:
     price: Decimal
 
 
-@frozen(kw_only=True)
+@shape
 class PricePoint:
     """E80."""
 
@@ -294,7 +293,7 @@ class PricePoint:
     spot_pools: tuple[PoolPoint, ...]
 
 
-@frozen(kw_only=True)
+@shape
 class PriceHistoryAnswer:
     """E80."""
 
@@ -345,14 +344,14 @@ def pricing_history(call: Call) -> Answer:
     )
 
 
-@frozen(kw_only=True)
+@shape
 class DowntimeQuery:
     """E81."""
 
     days: int = asking.whole(30, 1, 365)
 
 
-@frozen(kw_only=True)
+@shape
 class TriggerDowntime:
     """E81."""
 
@@ -361,7 +360,7 @@ class TriggerDowntime:
     count: int
 
 
-@frozen(kw_only=True)
+@shape
 class LongestDowntime:
     """E81."""
 
@@ -371,7 +370,7 @@ class LongestDowntime:
     reason: str | None
 
 
-@frozen(kw_only=True)
+@shape
 class Downtime:
     """E81: averages over switches whose downtime is known; ``trend`` in percent against the period before."""
 

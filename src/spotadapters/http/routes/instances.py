@@ -16,6 +16,7 @@ from spotadapters.system.tenancy import EVERYBODY, acting_for
 from spotadapters.wire import asking
 from spotadapters.wire.answers import shown
 from spotadapters.wire.parsing import wire
+from spotadapters.wire.shapes import shape
 from spotcore import risk
 from spotcore.errors import ValidationFailed
 from spotcore.instances import Instance
@@ -36,7 +37,7 @@ MAX_ALTERNATIVES: Final = 5
 PRICE: Final = Decimal("0.000001")
 
 
-@frozen(kw_only=True)
+@shape
 class MachineQuery:
     """E29."""
 
@@ -90,7 +91,7 @@ def _machine(call: Call) -> tuple[Instance, Market]:
     return call.plane.machines.options(call.person(), call.path_id("instance_id"), is_admin=call.principal.is_admin)
 
 
-@frozen(kw_only=True)
+@shape
 class PoolName:
     """A pool by name."""
 
@@ -99,7 +100,7 @@ class PoolName:
     az: str
 
 
-@frozen(kw_only=True)
+@shape
 class OndemandPrice:
     """E30."""
 
@@ -107,7 +108,7 @@ class OndemandPrice:
     price: Decimal | None = shown(default=None, legacy=0)
 
 
-@frozen(kw_only=True)
+@shape
 class PoolPrice:
     """E30."""
 
@@ -118,7 +119,7 @@ class PoolPrice:
     savings: Decimal | None = shown(legacy=0, doc="percent below on demand")
 
 
-@frozen(kw_only=True)
+@shape
 class Pricing:
     """E30."""
 
@@ -155,7 +156,7 @@ def _pool_price(pool_id: str, price: Decimal | None, ondemand: Decimal | None) -
     return PoolPrice(id=pool_id, name=f"Pool {pool_id}", az=parse_pool(pool_id).az, price=price, savings=saved)
 
 
-@frozen(kw_only=True)
+@shape
 class InstanceMetrics:
     """E31."""
 
@@ -185,7 +186,7 @@ def metrics(call: Call) -> Answer:
     return Answer(data=call.reads.one("instance_figures", InstanceMetrics, **values))
 
 
-@frozen(kw_only=True)
+@shape
 class HistoryQuery:
     """E32. ``hours`` wins over ``days``."""
 
@@ -194,7 +195,7 @@ class HistoryQuery:
     hours: int | None = asking.optional_whole(1, 2160)
 
 
-@frozen(kw_only=True)
+@shape
 class SeriesPool:
     """E32: a pool and the key its prices stand under."""
 
@@ -204,7 +205,7 @@ class SeriesPool:
     key: str
 
 
-@frozen(kw_only=True)
+@shape
 class PriceHistory:
     """E32: rows of ``time``, ``onDemand`` and one key per pool."""
 
@@ -239,14 +240,14 @@ def price_history(call: Call) -> Answer:
     return Answer(data=PriceHistory(data=rows, pools=pools, on_demand_price=market.ondemand_price()))
 
 
-@frozen(kw_only=True)
+@shape
 class LogQuery:
     """E35."""
 
     limit: int = asking.whole(100, 1, 1000)
 
 
-@frozen(kw_only=True)
+@shape
 class LogLine:
     """E35."""
 
@@ -279,7 +280,7 @@ def _log(row: Mapping[str, Any]) -> LogLine:
     )
 
 
-@frozen(kw_only=True)
+@shape
 class PoolSteadiness:
     """E36: computed, or null."""
 
@@ -292,7 +293,7 @@ class PoolSteadiness:
     recommendation: str | None
 
 
-@frozen(kw_only=True)
+@shape
 class Steadiness:
     """E36."""
 
@@ -300,7 +301,7 @@ class Steadiness:
     alternative_pools: tuple[PoolSteadiness, ...]
 
 
-@frozen(kw_only=True)
+@shape
 class _Known:
     """Measured prices and incidents around a machine."""
 
@@ -354,7 +355,7 @@ def pool_volatility(call: Call) -> Answer:
     )
 
 
-@frozen(kw_only=True)
+@shape
 class Simulate:
     """E37."""
 
@@ -362,7 +363,7 @@ class Simulate:
     target_type: str = wire("target", default="spot", limit=32)
 
 
-@frozen(kw_only=True)
+@shape
 class SimulationFigures:
     """E37. Null: a price or a record is missing."""
 
@@ -378,7 +379,7 @@ class SimulationFigures:
     recommendation: str | None
 
 
-@frozen(kw_only=True)
+@shape
 class SimulationAnswer:
     """E37."""
 

@@ -11,6 +11,7 @@ from spotadapters.http.routing import Call, Endpoint
 from spotadapters.wire import words
 from spotadapters.wire.answers import shown
 from spotadapters.wire.parsing import required, wire
+from spotadapters.wire.shapes import shape
 from spotcore import risk
 from spotcore.errors import NotFound, ValidationFailed
 from spotcore.ids import AgentId
@@ -19,7 +20,7 @@ from spotcore.service.kernel import Caller
 from spotcore.service.machines import LaunchRequest, SwitchRequest
 
 
-@frozen(kw_only=True)
+@shape
 class ForceSwitch:
     """E34, E61."""
 
@@ -41,7 +42,7 @@ def target_mode(word: str | None, pool_id: str | None) -> Mode | None:
     return mode
 
 
-@frozen(kw_only=True)
+@shape
 class SwitchQueued:
     """E34. Where the workload is there already: ``success`` false and no command."""
 
@@ -79,7 +80,7 @@ def force_switch(call: Call) -> Answer:
     return Answer(data=queued, message=message)
 
 
-@frozen(kw_only=True)
+@shape
 class Launch:
     """E38."""
 
@@ -91,7 +92,7 @@ class Launch:
     role_hint: str = wire(default="replica", limit=32)
 
 
-@frozen(kw_only=True)
+@shape
 class Launching:
     """E38."""
 
@@ -141,14 +142,14 @@ def launch(call: Call) -> Answer:
     )
 
 
-@frozen(kw_only=True)
+@shape
 class Terminate:
     """E39. ``force`` is accepted and changes nothing (Z8)."""
 
     force: bool = wire(default=False)
 
 
-@frozen(kw_only=True)
+@shape
 class Terminating:
     """E39. The command is null for a v4c, which finds the machine in its list."""
 
@@ -190,7 +191,7 @@ class PoolOption:
     recommendation: str | None = shown(doc="best, safe, caution, avoid, or null when the risk is unknown")
 
 
-@frozen(kw_only=True)
+@shape
 class OndemandOption:
     """E33: the price of the type on demand."""
 
@@ -199,7 +200,7 @@ class OndemandOption:
     savings_impact: Decimal | None
 
 
-@frozen(kw_only=True)
+@shape
 class Options:
     """E33. ``pools`` and ``instanceTypes`` repeat two lists under the names the dashboard reads (C19)."""
 

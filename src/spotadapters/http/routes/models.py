@@ -3,8 +3,6 @@
 from datetime import datetime
 from typing import ClassVar, Final
 
-from attrs import frozen
-
 from spotadapters.http.envelope import Answer
 from spotadapters.http.routes.admin import ADMIN
 from spotadapters.http.routing import Call, Endpoint
@@ -12,6 +10,7 @@ from spotadapters.http.uploads import Upload
 from spotadapters.wire import words
 from spotadapters.wire.answers import shown
 from spotadapters.wire.parsing import required
+from spotadapters.wire.shapes import shape
 from spotcore.models import PENDING, ModelSession, SessionKind
 
 NOT_LOADED: Final = "No engine runs models yet: the built-in rules decide, and inference comes with the engine."
@@ -20,14 +19,14 @@ PENDING_TYPE: Final = "pending_activation"
 UPLOAD_REFUSALS: Final = ("UNSUPPORTED_FILE_TYPE", "UPLOAD_DISABLED", "PAYLOAD_TOO_LARGE")
 
 
-@frozen(kw_only=True)
+@shape
 class Activate:
     """E65."""
 
     session_id: str = required("sessionId", "model_id", limit=128)
 
 
-@frozen(kw_only=True)
+@shape
 class EngineStatus:
     """E63: whether decisions are made with the engine, and what it is."""
 
@@ -36,7 +35,7 @@ class EngineStatus:
     version: str
 
 
-@frozen(kw_only=True)
+@shape
 class EngineUploaded:
     """E63."""
 
@@ -47,7 +46,7 @@ class EngineUploaded:
     engine_status: EngineStatus
 
 
-@frozen(kw_only=True)
+@shape
 class PendingStatus:
     """E64: what has arrived."""
 
@@ -57,7 +56,7 @@ class PendingStatus:
     session_type: str = PENDING_TYPE
 
 
-@frozen(kw_only=True)
+@shape
 class ModelsUploaded:
     """E64."""
 
@@ -70,7 +69,7 @@ class ModelsUploaded:
     model_status: PendingStatus
 
 
-@frozen(kw_only=True)
+@shape
 class ModelStatus:
     """E65: whether the model decides, and its architecture."""
 
@@ -78,7 +77,7 @@ class ModelStatus:
     type: str | None
 
 
-@frozen(kw_only=True)
+@shape
 class ModelsActivated:
     """E65."""
 
@@ -88,7 +87,7 @@ class ModelsActivated:
     model_status: ModelStatus
 
 
-@frozen(kw_only=True)
+@shape
 class RolledBack:
     """E66."""
 
@@ -98,7 +97,7 @@ class RolledBack:
     restarting: bool = False
 
 
-@frozen(kw_only=True)
+@shape
 class SessionItem:
     """E67."""
 

@@ -8,13 +8,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from attrs import frozen
-
 from spotadapters.http.envelope import Answer
 from spotadapters.wire import words
 from spotadapters.wire.answers import shown
 from spotadapters.wire.objects import pool
 from spotadapters.wire.parsing import flag, required, shaped, wire
+from spotadapters.wire.shapes import shape
 from spotcore.builds import Evidence
 from spotcore.emergencies import Signal, SignalAnswer
 from spotcore.errors import ValidationFailed
@@ -23,7 +22,7 @@ from spotcore.pools import Mode
 from spotcore.replicas import ReplicaState
 
 
-@frozen(kw_only=True)
+@shape
 class Notice:
     """E51, E52, E53, E56, E58, E59. Lenient: a malformed detail never stops a failover."""
 
@@ -35,7 +34,7 @@ class Notice:
     exclude_zones: tuple[str, ...] = wire(default=())
 
 
-@frozen(kw_only=True)
+@shape
 class Noticed:
     """A body that turned out to be a notice."""
 
@@ -86,7 +85,7 @@ def _action(answer: SignalAnswer) -> str:
             return "monitor"
 
 
-@frozen(kw_only=True)
+@shape
 class Failover:
     """E52, and E56 as a notice. ``success`` only when a promotion is committed (T16)."""
 
@@ -141,14 +140,14 @@ def _message(answer: SignalAnswer) -> str:
     }.get(answer.outcome, "A replacement is on its way")
 
 
-@frozen(kw_only=True)
+@shape
 class EmergencyRequest(Notice):
     """E51; its one required field says which signal."""
 
     signal_type: str = required("reason", "notice_type", limit=64)
 
 
-@frozen(kw_only=True)
+@shape
 class EmergencyPool:
     """E51: where the replica is."""
 
@@ -157,7 +156,7 @@ class EmergencyPool:
     az: str
 
 
-@frozen(kw_only=True)
+@shape
 class EmergencyReplica(Failover):
     """E51. ``replica_instance_id`` repeats ``instance_id`` under the name v4c reads."""
 
@@ -178,7 +177,7 @@ def _e51_action(answer: SignalAnswer, severity: Severity) -> str:
     return _action(answer)
 
 
-@frozen(kw_only=True)
+@shape
 class Rebalance:
     """E53."""
 
@@ -201,7 +200,7 @@ class Rebalance:
     snapshot_required: bool | None = shown(default=None, optional=True)
 
 
-@frozen(kw_only=True)
+@shape
 class RebalanceSignal(Notice):
     """E53. ``immediate`` makes it v4n's termination notice (C42)."""
 
@@ -229,14 +228,14 @@ def action_taken(answer: SignalAnswer) -> str:
     return "no_action" if answer.replica is None else "replica_ready"
 
 
-@frozen(kw_only=True)
+@shape
 class TerminationNotice:
     """E59."""
 
     termination_time: datetime = required()
 
 
-@frozen(kw_only=True)
+@shape
 class TerminationAcknowledged(Failover):
     """E59."""
 
@@ -326,7 +325,7 @@ def _tell_e59(_: Noticed, answer: SignalAnswer) -> Answer:
     return Answer(data=data, message=_message(answer))
 
 
-@frozen(kw_only=True)
+@shape
 class Form:
     """How an endpoint's notice is read and answered."""
 

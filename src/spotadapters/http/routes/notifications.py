@@ -5,8 +5,6 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from attrs import frozen
-
 from spotadapters.http.auth import Access, Needs
 from spotadapters.http.envelope import Answer
 from spotadapters.http.routing import MAX_ID, Call, Endpoint
@@ -14,6 +12,7 @@ from spotadapters.wire.answers import shown
 from spotadapters.wire.asking import switch, text, whole
 from spotadapters.wire.notices import NotificationItem, notification_item
 from spotadapters.wire.parsing import required, wire
+from spotadapters.wire.shapes import shape
 from spotcore.alerts import DASHBOARD, Alert, AlertType
 from spotcore.errors import ValidationFailed
 from spotcore.ids import ClientId
@@ -28,7 +27,7 @@ MAX_CHANNEL: Final = 64
 # ---- price alerts
 
 
-@frozen(kw_only=True)
+@shape
 class AlertItem:
     """A price alert."""
 
@@ -42,7 +41,7 @@ class AlertItem:
     created_at: datetime
 
 
-@frozen(kw_only=True)
+@shape
 class CreateAlert:
     """E83."""
 
@@ -97,7 +96,7 @@ def create_alert(call: Call) -> Answer:
 # ---- notifications
 
 
-@frozen(kw_only=True)
+@shape
 class NotificationQuery:
     """E87."""
 
@@ -106,21 +105,21 @@ class NotificationQuery:
     unread: bool = switch()
 
 
-@frozen(kw_only=True)
+@shape
 class MarkAll:
     """E89. ``client_id`` narrows the operator's view; of a client it is not read."""
 
     client_id: str | None = wire(limit=MAX_ID)
 
 
-@frozen(kw_only=True)
+@shape
 class Marked:
     """E88."""
 
     success: bool = True
 
 
-@frozen(kw_only=True)
+@shape
 class MarkedAll:
     """E89."""
 

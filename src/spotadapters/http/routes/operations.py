@@ -5,8 +5,6 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from attrs import frozen
-
 from spotadapters.http.envelope import Answer
 from spotadapters.http.errors import message_of
 from spotadapters.http.routes.overview import ADMIN, like
@@ -14,6 +12,7 @@ from spotadapters.http.routing import MAX_ID, Call, Endpoint
 from spotadapters.wire import asking
 from spotadapters.wire.answers import shown
 from spotadapters.wire.parsing import required, wire
+from spotadapters.wire.shapes import shape
 from spotcore.errors import (
     ConfirmationRequired,
     NotFound,
@@ -30,7 +29,7 @@ MAX_BULK: Final = 100
 SHORTEST_SEARCH: Final = 2
 
 
-@frozen(kw_only=True)
+@shape
 class SearchQuery:
     """E93."""
 
@@ -38,7 +37,7 @@ class SearchQuery:
     types: tuple[str, ...] = asking.words(*KINDS)
 
 
-@frozen(kw_only=True)
+@shape
 class FoundClient:
     """E93."""
 
@@ -50,7 +49,7 @@ class FoundClient:
     match_field: str
 
 
-@frozen(kw_only=True)
+@shape
 class FoundInstance:
     """E93."""
 
@@ -66,7 +65,7 @@ class FoundInstance:
     status: str
 
 
-@frozen(kw_only=True)
+@shape
 class FoundAgent:
     """E93."""
 
@@ -81,7 +80,7 @@ class FoundAgent:
     instance_id: str | None
 
 
-@frozen(kw_only=True)
+@shape
 class Found:
     """E93: at most ten of each kind."""
 
@@ -90,7 +89,7 @@ class Found:
     agents: tuple[FoundAgent, ...] = ()
 
 
-@frozen(kw_only=True)
+@shape
 class SearchAnswer(Found):
     """E93. The lists stand in ``results`` too (C45)."""
 
@@ -124,7 +123,7 @@ def search(call: Call) -> Answer:
     )
 
 
-@frozen(kw_only=True)
+@shape
 class RegionPools:
     """E94."""
 
@@ -134,7 +133,7 @@ class RegionPools:
     cheapest_price: Decimal | None
 
 
-@frozen(kw_only=True)
+@shape
 class TypePools:
     """E94."""
 
@@ -144,7 +143,7 @@ class TypePools:
     ondemand_price: Decimal | None
 
 
-@frozen(kw_only=True)
+@shape
 class PoolStatistics:
     """E94. Active: a price in the last 24 hours; averages are over prices of the last hour."""
 
@@ -157,7 +156,7 @@ class PoolStatistics:
     active: int
 
 
-@frozen(kw_only=True)
+@shape
 class PoolRow:
     """E94 as it is read."""
 
@@ -183,7 +182,7 @@ def pool_statistics(call: Call) -> Answer:
     )
 
 
-@frozen(kw_only=True)
+@shape
 class ClientHealth:
     """E95."""
 
@@ -194,7 +193,7 @@ class ClientHealth:
     total: int
 
 
-@frozen(kw_only=True)
+@shape
 class OfflineAgent:
     """E95."""
 
@@ -205,7 +204,7 @@ class OfflineAgent:
     offline_duration_minutes: int | None
 
 
-@frozen(kw_only=True)
+@shape
 class HeartbeatAges:
     """E95: under 5 minutes, under 15, older or never."""
 
@@ -214,7 +213,7 @@ class HeartbeatAges:
     critical: int
 
 
-@frozen(kw_only=True)
+@shape
 class HealthRow:
     """E95 as it is read."""
 
@@ -226,7 +225,7 @@ class HealthRow:
     heartbeat_distribution: HeartbeatAges
 
 
-@frozen(kw_only=True)
+@shape
 class HealthSummary:
     """E95. ``total`` repeats ``total_agents``; deleted agents are counted apart."""
 
@@ -258,7 +257,7 @@ def health_summary(call: Call) -> Answer:
     )
 
 
-@frozen(kw_only=True)
+@shape
 class Bulk:
     """E96: one thing to at most 100."""
 
@@ -268,7 +267,7 @@ class Bulk:
     confirm: bool = wire(default=False)
 
 
-@frozen(kw_only=True)
+@shape
 class BulkItem:
     """E96: what became of one."""
 
@@ -278,7 +277,7 @@ class BulkItem:
     error: str | None = shown(default=None, optional=True)
 
 
-@frozen(kw_only=True)
+@shape
 class BulkResult:
     """E96."""
 
@@ -355,7 +354,7 @@ def _one(call: Call, kind: str, name: str, act: Callable[[Call, str], None]) -> 
     return BulkItem(**{kind: name}, status="success")
 
 
-@frozen(kw_only=True)
+@shape
 class Ages:
     """E97."""
 
@@ -363,7 +362,7 @@ class Ages:
     max: Decimal | None
 
 
-@frozen(kw_only=True)
+@shape
 class Latency:
     """E97: queued to handed out, over 24 hours."""
 
@@ -371,7 +370,7 @@ class Latency:
     p95: Decimal | None
 
 
-@frozen(kw_only=True)
+@shape
 class Failovers:
     """E97: notice received to committed."""
 
@@ -380,7 +379,7 @@ class Failovers:
     max_ms: int | None
 
 
-@frozen(kw_only=True)
+@shape
 class Switches:
     """E97."""
 
@@ -390,7 +389,7 @@ class Switches:
     avg_downtime_seconds: Decimal | None
 
 
-@frozen(kw_only=True)
+@shape
 class OperationalMetrics:
     """E97."""
 
@@ -408,14 +407,14 @@ def operational_metrics(call: Call) -> Answer:
     return Answer(data=call.reads.one("operational_metrics", OperationalMetrics))
 
 
-@frozen(kw_only=True)
+@shape
 class JobQuery:
     """E98."""
 
     days: int = asking.whole(7, 1, 90)
 
 
-@frozen(kw_only=True)
+@shape
 class JobRun:
     """E98."""
 
@@ -435,14 +434,14 @@ def job_runs(call: Call) -> Answer:
     return Answer(data=call.reads.rows("job_runs", JobRun, days=call.asked(JobQuery).days))
 
 
-@frozen(kw_only=True)
+@shape
 class EmergencyQuery:
     """E99."""
 
     days: int = asking.whole(30, 1, 365)
 
 
-@frozen(kw_only=True)
+@shape
 class EmergencyDay:
     """E99."""
 

@@ -14,6 +14,7 @@ from spotadapters.http.routing import Call, Endpoint
 from spotadapters.jobs.board import with_parts
 from spotadapters.wire import asking, words
 from spotadapters.wire.answers import shown
+from spotadapters.wire.shapes import shape
 from spotadapters.wire.sheets import sheet
 from spotcore.events import CATALOGUE, EventKind, described
 from spotcore.models import ModelSession, SessionKind
@@ -23,7 +24,7 @@ ADMIN: Final = Access(needs=Needs.ADMIN)
 MAX_SHOWN: Final = 10  # E07: models and files
 
 
-@frozen(kw_only=True)
+@shape
 class Stats:
     """E03. A deleted client counts in no field."""
 
@@ -71,7 +72,7 @@ def stats(call: Call) -> Answer:
     )
 
 
-@frozen(kw_only=True)
+@shape
 class ClientItem:
     """E04. Never a token."""
 
@@ -94,14 +95,14 @@ def clients(call: Call) -> Answer:
     return Answer(data=call.reads.rows("admin_clients", ClientItem))
 
 
-@frozen(kw_only=True)
+@shape
 class GrowthQuery:
     """E05."""
 
     days: int = asking.whole(30, 1, 365)
 
 
-@frozen(kw_only=True)
+@shape
 class GrowthDay:
     """E05. ``count`` repeats ``total`` for the dashboard (C20)."""
 
@@ -117,14 +118,14 @@ def growth(call: Call) -> Answer:
     return Answer(data=call.reads.rows("client_growth", GrowthDay, days=call.asked(GrowthQuery).days))
 
 
-@frozen(kw_only=True)
+@shape
 class ActivityQuery:
     """E06."""
 
     limit: int = asking.whole(50, 1, 100)
 
 
-@frozen(kw_only=True)
+@shape
 class ActivityItem:
     """E06."""
 
@@ -139,7 +140,7 @@ class ActivityItem:
     client_name: str | None
 
 
-@frozen(kw_only=True)
+@shape
 class AuditRow:
     """An audit event as it is read."""
 
@@ -187,7 +188,7 @@ def sentence(kind: str, facts: Mapping[str, Any]) -> str:
     return f"{words_of_it}: {about}" if about else words_of_it
 
 
-@frozen(kw_only=True)
+@shape
 class AgentCounts:
     """E07."""
 
@@ -196,7 +197,7 @@ class AgentCounts:
     offline: int
 
 
-@frozen(kw_only=True)
+@shape
 class JobState:
     """E07: one background job of the process that answers."""
 
@@ -207,7 +208,7 @@ class JobState:
     next_run: datetime | None
 
 
-@frozen(kw_only=True)
+@shape
 class Jobs:
     """E07."""
 
@@ -216,7 +217,7 @@ class Jobs:
     jobs: tuple[JobState, ...]
 
 
-@frozen(kw_only=True)
+@shape
 class NamedFile:
     """E07: a name, never a path."""
 
@@ -225,7 +226,7 @@ class NamedFile:
     modified: datetime
 
 
-@frozen(kw_only=True)
+@shape
 class ActiveModel:
     """E07."""
 
@@ -234,7 +235,7 @@ class ActiveModel:
     active: bool
 
 
-@frozen(kw_only=True)
+@shape
 class ModelState:
     """E07."""
 
@@ -247,7 +248,7 @@ class ModelState:
     files: tuple[NamedFile, ...] = ()
 
 
-@frozen(kw_only=True)
+@shape
 class EngineState:
     """E07."""
 
@@ -259,7 +260,7 @@ class EngineState:
     files: tuple[NamedFile, ...] = ()
 
 
-@frozen(kw_only=True)
+@shape
 class SystemHealth:
     """E07."""
 
@@ -336,7 +337,7 @@ def _named_files(live: list[ModelSession]) -> tuple[NamedFile, ...]:
     )
 
 
-@frozen(kw_only=True)
+@shape
 class InstanceQuery:
     """E08."""
 
@@ -376,7 +377,7 @@ class InstanceItem:
     created_at: datetime
 
 
-@frozen(kw_only=True)
+@shape
 class InstanceFilters:
     """E08: what was asked for."""
 
@@ -386,7 +387,7 @@ class InstanceFilters:
     client_id: str | None
 
 
-@frozen(kw_only=True)
+@shape
 class InstanceList:
     """E08."""
 
@@ -395,7 +396,7 @@ class InstanceList:
     filters: InstanceFilters
 
 
-@frozen(kw_only=True)
+@shape
 class CountedInstance:
     """A row of E08 with the number of all of them."""
 
@@ -444,7 +445,7 @@ def instances(call: Call) -> Answer:
     )
 
 
-@frozen(kw_only=True)
+@shape
 class AgentQuery:
     """E09."""
 
@@ -453,7 +454,7 @@ class AgentQuery:
     limit: int = asking.whole(500, 1, 1000)
 
 
-@frozen(kw_only=True)
+@shape
 class AdminAgentItem:
     """E09."""
 
@@ -479,7 +480,7 @@ class AdminAgentItem:
     created_at: datetime
 
 
-@frozen(kw_only=True)
+@shape
 class AgentFilters:
     """E09: what was asked for."""
 
@@ -487,7 +488,7 @@ class AgentFilters:
     client_id: str | None
 
 
-@frozen(kw_only=True)
+@shape
 class AdminAgentList:
     """E09."""
 
@@ -496,7 +497,7 @@ class AdminAgentList:
     filters: AgentFilters
 
 
-@frozen(kw_only=True)
+@shape
 class CountedAgent:
     """A row of E09 with the number of all of them."""
 
@@ -519,7 +520,7 @@ def agents(call: Call) -> Answer:
     )
 
 
-@frozen(kw_only=True)
+@shape
 class GlobalRow:
     """A row of E86."""
 

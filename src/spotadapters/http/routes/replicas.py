@@ -5,8 +5,6 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from attrs import frozen
-
 from spotadapters.http.auth import Access, Needs
 from spotadapters.http.envelope import Answer
 from spotadapters.http.pulse import Repeat
@@ -16,6 +14,7 @@ from spotadapters.wire import asking, words
 from spotadapters.wire.answers import shown
 from spotadapters.wire.objects import Done, Pool, pool
 from spotadapters.wire.parsing import required, wire
+from spotadapters.wire.shapes import shape
 from spotcore.errors import InactiveClient, ValidationFailed
 from spotcore.ids import CloudId, is_cloud_id
 from spotcore.replicas import OUT_OF_SYNC_AFTER, Replica, ReplicaState
@@ -36,7 +35,7 @@ def sync_status(replica: Replica, now: datetime) -> str:
     return replica.sync_status or words.SYNC_STATUS.get(replica.state, "out-of-sync")
 
 
-@frozen(kw_only=True)
+@shape
 class Cost:
     """What a replica costs, $."""
 
@@ -44,7 +43,7 @@ class Cost:
     total: Decimal = shown(doc="by the ledger")
 
 
-@frozen(kw_only=True)
+@shape
 class ReplicaFacts:
     """What E42 and E43 share."""
 
@@ -83,7 +82,7 @@ def _facts(view: ReplicaView, now: datetime) -> dict[str, Any]:
     }
 
 
-@frozen(kw_only=True)
+@shape
 class ListedReplica(ReplicaFacts):
     """E43: as an agent reads it, ``pool_id`` and ``az`` flat as well."""
 
@@ -94,7 +93,7 @@ class ListedReplica(ReplicaFacts):
     tags: Mapping[str, str]
 
 
-@frozen(kw_only=True)
+@shape
 class ReplicaList:
     """E43."""
 
@@ -115,7 +114,7 @@ def listed(view: ReplicaView, now: datetime) -> ListedReplica:
     )
 
 
-@frozen(kw_only=True)
+@shape
 class PrimaryFacts:
     """E42: whom a replica stands by for."""
 
@@ -127,14 +126,14 @@ class PrimaryFacts:
     mode: str
 
 
-@frozen(kw_only=True)
+@shape
 class ShownReplica(ReplicaFacts):
     """E42."""
 
     instance_id: str = shown("instanceId")
 
 
-@frozen(kw_only=True)
+@shape
 class ReplicaItem:
     """E42."""
 
@@ -175,7 +174,7 @@ def _with_primary(row: Mapping[str, Any], now: datetime, *, legacy: bool) -> Rep
     )
 
 
-@frozen(kw_only=True)
+@shape
 class ReplicaQuery:
     """E43."""
 
@@ -209,7 +208,7 @@ def _to_do(call: Call, caller: Caller, found: Listing) -> Answer:
     return Answer(data=data, repeat=repeat, timeless=data)
 
 
-@frozen(kw_only=True)
+@shape
 class ReplicaConfig:
     """E44."""
 
@@ -236,7 +235,7 @@ def replica_config(call: Call) -> Answer:
     )
 
 
-@frozen(kw_only=True)
+@shape
 class CreateReplica:
     """E45."""
 
@@ -249,7 +248,7 @@ class CreateReplica:
     tags: Mapping[str, Any] | None = wire()
 
 
-@frozen(kw_only=True)
+@shape
 class ReplicaCreated:
     """E45."""
 
@@ -293,7 +292,7 @@ def create(call: Call) -> Answer:
     )
 
 
-@frozen(kw_only=True)
+@shape
 class Promote:
     """E46. Without a word of ``auto_terminate_old_primary`` the agent's setting decides, without one of
     ``create_new_replica`` manual mode. ``wait_for_sync`` is not read: what is not ready is refused anyway (PR-3)."""
@@ -303,7 +302,7 @@ class Promote:
     create_new_replica: bool | None = wire()
 
 
-@frozen(kw_only=True)
+@shape
 class Promoted:
     """E46."""
 
@@ -335,7 +334,7 @@ def promote(call: Call) -> Answer:
     )
 
 
-@frozen(kw_only=True)
+@shape
 class ReplicaDeleted:
     """E47."""
 
@@ -383,7 +382,7 @@ def _says_any(call: Call, *names: str) -> bool:
     return any(data.get(name) is not None for name in names)
 
 
-@frozen(kw_only=True)
+@shape
 class UpdateReplica:
     """E48."""
 
@@ -393,7 +392,7 @@ class UpdateReplica:
     sync_progress: Decimal | None = wire("state_transfer_progress")
 
 
-@frozen(kw_only=True)
+@shape
 class ReplicaUpdated:
     """E48."""
 
@@ -432,7 +431,7 @@ def _percent(value: Decimal | None) -> Decimal | None:
     return value
 
 
-@frozen(kw_only=True)
+@shape
 class ReplicaStatus:
     """E49."""
 
@@ -440,7 +439,7 @@ class ReplicaStatus:
     error_message: str | None = wire("message", "error", clip=True)
 
 
-@frozen(kw_only=True)
+@shape
 class StatusRecorded:
     """E49. ``ignored``: the step was not a forward one (RP-10)."""
 
@@ -463,7 +462,7 @@ def report_status(call: Call) -> Answer:
     return Answer(data=StatusRecorded(replica_id=replica.replica_id, status=replica.state.value, ignored=ignored))
 
 
-@frozen(kw_only=True)
+@shape
 class SyncStatus:
     """E50."""
 

@@ -13,6 +13,7 @@ from spotadapters.http.routes.agents import AGENT, SAFE, known, mode_of
 from spotadapters.http.routing import Call, Endpoint
 from spotadapters.wire.answers import shown
 from spotadapters.wire.parsing import instant, required, wire
+from spotadapters.wire.shapes import shape
 from spotadapters.wire.words import TRIGGER_IN
 from spotcore.builds import Evidence
 from spotcore.errors import ValidationFailed
@@ -128,7 +129,7 @@ def decision_sheet(data: Mapping[str, Any]) -> PriceSheet:
     )
 
 
-@frozen(kw_only=True)
+@shape
 class PricesRecorded:
     """E74: spot items, a repeat counting as inserted (P16)."""
 
@@ -153,7 +154,7 @@ def recorded(counted: PriceAnswer) -> PricesRecorded:
     return PricesRecorded(records_inserted=counted.inserted, records_rejected=counted.rejected)
 
 
-@frozen(kw_only=True)
+@shape
 class ReportedMachine:
     """A machine in E75. Lenient: only its id matters enough to refuse the report."""
 
@@ -166,7 +167,7 @@ class ReportedMachine:
     mode: str | None = wire("current_mode", limit=32)
 
 
-@frozen(kw_only=True)
+@shape
 class ReportedTimes:
     """``timing`` of E75; null or nonsense is unknown (SW-3)."""
 
@@ -179,7 +180,7 @@ class ReportedTimes:
     old_terminated_at: datetime | None = wire("old_instance_terminated_at")
 
 
-@frozen(kw_only=True)
+@shape
 class SwitchBody:
     """E75."""
 
@@ -222,7 +223,7 @@ def _price(value: Any) -> Decimal | None:
     return Decimal(value) if 0 < value <= 1_000 else None
 
 
-@frozen(kw_only=True)
+@shape
 class SwitchRecorded:
     """E75."""
 

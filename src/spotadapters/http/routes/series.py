@@ -5,13 +5,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from attrs import frozen
-
 from spotadapters.http.routing import Call
+from spotadapters.wire.shapes import shape
 from spotcore.instants import read_instant
 
 
-@frozen(kw_only=True)
+@shape
 class PriceSeries:
     """Prices by period, oldest first; a pool without a bucket in a period is not in it."""
 

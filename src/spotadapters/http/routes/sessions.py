@@ -3,27 +3,26 @@
 from datetime import datetime
 from typing import Final
 
-from attrs import frozen
-
 from spotadapters.http.auth import SIGNED_OUT, Access, Needs
 from spotadapters.http.envelope import Answer
 from spotadapters.http.limits import FAILED_LOGINS
 from spotadapters.http.routing import Call, Endpoint
 from spotadapters.http.sessions import clear_cookie, same_origin, set_cookie
 from spotadapters.wire.parsing import required
+from spotadapters.wire.shapes import shape
 from spotcore.errors import Forbidden, InvalidToken, Unauthorized
 
 NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
-@frozen(kw_only=True)
+@shape
 class Login:
     """E100."""
 
     token: str = required(limit=512)
 
 
-@frozen(kw_only=True)
+@shape
 class Role:
     """E100: who is signed in."""
 
@@ -31,7 +30,7 @@ class Role:
     client_id: str | None
 
 
-@frozen(kw_only=True)
+@shape
 class SessionView:
     """E102."""
 
@@ -40,7 +39,7 @@ class SessionView:
     expires_at: datetime
 
 
-@frozen(kw_only=True)
+@shape
 class SignedOut:
     """E101."""
 
