@@ -30,9 +30,10 @@ class Behind:
 
     def send(self, job: str, slot: datetime) -> None:
         """Put a slot of a job into the queue. Raises ``OSError`` while there is none."""
-        if self._queue is None:
-            raise ConnectionError("the queue is not open yet")
-        self._queue.send(job, slot)
+        queue = self._queue
+        if queue is None:
+            raise ConnectionError("the queue is not open")
+        queue.send(job, slot)
 
     def end(self) -> None:
         """Finish what is at hand, or hand it back after ten seconds."""
@@ -47,6 +48,7 @@ class Behind:
         with open_queue(self._wiring, self._redis_url) as queue, working(queue, self._workers):
             self._queue = queue
             self._ending.wait()
+            self._queue = None
 
 
 @contextmanager
