@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from attrs import field, frozen
-from matplotlib.figure import Figure
 
 BASELINE: Final = Path(__file__).with_name("baseline.json")
 
@@ -150,6 +149,8 @@ def regressions(found: Mapping[str, Any], baseline: Mapping[str, Any]) -> list[s
 
 def draw(report: Report, file: Path) -> None:
     """Ratios as bars with their rounds as dots; limits as lines."""
+    from matplotlib.figure import Figure  # takes longer than some rounds; most want no picture
+
     figure = Figure(figsize=(8, 1.2 + 0.6 * max(1, len(report.ratios))), layout="constrained")
     axes = figure.subplots()
     for place, one in enumerate(reversed(report.ratios)):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from spotadapters.http.app import ENDPOINTS
 from spotadapters.http.routing import Endpoint
+from tests.support.effort import fewer
 from tests.support.server import Site, Tenant
 
 NAMES = (
@@ -109,7 +110,7 @@ def standing(module_site: Site) -> Scene:
 def test_no_body_or_path_ends_in_a_5xx(shared_site: Site, standing: Scene, row: Endpoint) -> None:
     scene = standing if row.method == "GET" else Scene.on(shared_site)
 
-    @settings(max_examples=10, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=fewer(8), suppress_health_check=list(HealthCheck))
     @given(body=BODIES if row.method != "GET" else st.just(""), other=PLACES, query=QUERIES, stray=st.booleans())
     @example(body='{"config_version_applied":1e999999999}', other="x", query="", stray=False)
     @example(body='{"request_id":"\\u0000","name":"\\ud800"}', other="%00", query="?limit=%00", stray=False)

@@ -20,6 +20,7 @@ from schemathesis.specs.openapi.checks import (
 from spotadapters.http.app import SERVED
 from spotadapters.http.openapi import document
 from spotadapters.http.routing import Endpoint
+from tests.support.effort import fewer
 from tests.support.server import ADMIN_TOKEN, Site, Tenant
 from tests.support.wire_agents import V4c
 
@@ -77,7 +78,7 @@ def test_every_answer_is_one_that_the_document_describes(shared_site: Site, stan
     scene = standing if row.method == "GET" else Scene.on(shared_site)
     cases = SCHEMA[row.path][row.method].as_strategy()
 
-    @settings(max_examples=5, suppress_health_check=list(HealthCheck), deadline=None)
+    @settings(max_examples=fewer(16), suppress_health_check=list(HealthCheck), deadline=None)
     @given(case=cases, real=st.booleans(), content=st.binary(max_size=99) if row.uploads is not None else st.just(b""))
     def each(case: Any, real: bool, content: bytes) -> None:
         scene.check(row, case, real, content)

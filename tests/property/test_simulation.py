@@ -15,11 +15,10 @@ from spotcore.instances import InstanceStatus
 from spotcore.simulation import AgentSpec, Faults, PoolSpec, PriceChange, Scenario, Simulation, UserAct, UserAction, run
 from spotcore.simulation.history import History
 from spotcore.testing import scenarios
+from tests.support.effort import QUICK, fewer
 
-PROFILE = settings.default
-IS_QUICK = PROFILE is None or PROFILE.max_examples < 1_000
-EXAMPLES = 6 if IS_QUICK else 1_000
-HOURS = 1.0 if IS_QUICK else 2.0
+EXAMPLES = fewer(10)  # each is a fleet's hours
+HOURS = 1.0 if EXAMPLES < QUICK else 2.0
 SEED_7 = Scenario(
     seed=7,
     lasts=timedelta(hours=1),
