@@ -184,6 +184,7 @@ def test_failure_106_deleting_keeps_switches_periods_and_audit_cl6(world: World)
     moved = by_switch_report(world)
     before = world.aggregate(moved.agent_id)
     rows = audited(world)
+    world.tick(60)  # periods that begin and end at one instant have no order
     world.plane.clients.delete(world.client_id)
     world.tick(86_400)
     after = world.aggregate(moved.agent_id)

@@ -49,9 +49,18 @@ class Host:
         """Note an answer that this build cannot live with."""
         self.journal.wronged(self._deed(what, facts), rule)
 
-    def launch(self, *, agent_id: str | None, order: str, az: str, mode: Mode, **wishes: Any) -> Machine:
+    def launch(
+        self,
+        *,
+        agent_id: str | None,
+        order: str,
+        az: str,
+        mode: Mode,
+        asked_at: datetime | None = None,
+        **wishes: Any,
+    ) -> Machine:
         """Ask the cloud for a machine of the own type and image unless told otherwise; ``order`` names what the
-        server asked for. Raises ``CloudRefusal``."""
+        server asked for, ``asked_at`` when this host asked it. Raises ``CloudRefusal``."""
         me = self.me()
         request = {"instance_type": me.instance_type, "ami_id": me.ami_id, **wishes}
         try:
@@ -60,7 +69,7 @@ class Host:
             self.did("launch_refused", order=order, code=refusal.code, az=az, mode=mode.value)
             raise
         facts = {"order": order, "machine": machine.instance_id, "az": az, "mode": mode.value}
-        self.journal.launched(self._deed("launched", facts), agent_id=str(agent_id), order=order)
+        self.journal.launched(self._deed("launched", facts), agent_id=str(agent_id), order=order, asked_at=asked_at)
         return machine
 
     def end_by_order(self, machine: str, reason: str) -> None:

@@ -11,6 +11,7 @@ from attrs import evolve, field, frozen
 from spotcore.builds import Build
 
 PROMOTED: Final = "replica_promoted"
+REPLICA: Final = "replicas/"  # a PUT there names the machine of a replica
 
 
 @frozen(kw_only=True)
@@ -90,7 +91,8 @@ class Journal:
         self._exchanges: deque[Exchange] = deque(maxlen=keep)
         self._deeds: deque[Deed] = deque(maxlen=keep)
         self._violations: list[Violation] = []
-        self._launches: Counter[tuple[str, str]] = Counter()
+        self._launches: dict[tuple[str, str], list[Deed]] = {}  # by agent and order
+        self._told: dict[tuple[str, str], datetime] = {}  # when the server had heard of an order's machine
         self._serving: dict[str, list[_Turn]] = {}
         self._notices: list[tuple[Interruption, int]] = []  # with the number of turns before it
         self._waived: set[str] = set()
@@ -146,13 +148,18 @@ class Journal:
         with self._lock:
             self._deeds.append(deed)
 
-    def launched(self, deed: Deed, *, agent_id: str, order: str) -> None:
-        """A machine launched for an order of the server; the second one for the same order is a violation."""
+    def launched(self, deed: Deed, *, agent_id: str, order: str, asked_at: datetime | None = None) -> None:
+        """A machine launched for an order of the server, which the host asked for ``asked_at``. The second one for the
+        same order is a violation, unless another host launched the first and the server had not heard of that: two
+        hosts of an agent that read its list at once both launch, and the server ends the machine that is too many."""
         with self._lock:
             self.did(deed)
-            self._launches[agent_id, order] += 1
-            if self._launches[agent_id, order] > 1:
-                self._violate(deed, "T08", f"{self._launches[agent_id, order]} machines launched for {order}")
+            told_at = self._told.get((agent_id, order))
+            made = self._launches.setdefault((agent_id, order), [])
+            made.append(deed)
+            is_too_early = asked_at is not None and (told_at is None or asked_at < told_at)
+            if len(made) > 1 and not (is_too_early and made[0].instance_id != deed.instance_id):
+                self._violate(deed, "T08", f"{len(made)} machines launched for {order}")
 
     def ended_by_order(self, deed: Deed, machine: str, *, alive: bool) -> None:
         """A machine ended because the server said so; ending the one that serves, while it lives, is a violation."""
@@ -194,6 +201,9 @@ class Journal:
 
     def _learn(self, exchange: Exchange, answer: Mapping[str, Any]) -> None:
         body = exchange.body or {}
+        if exchange.method == "PUT" and exchange.name.startswith(REPLICA):
+            order = f"replica {exchange.name.removeprefix(REPLICA)}"
+            self._told.setdefault((str(exchange.agent_id), order), exchange.answered_at)
         if exchange.name == "register":
             agent_id, machine = answer.get("agent_id"), body.get("instance_id")
         else:

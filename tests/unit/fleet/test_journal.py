@@ -205,6 +205,27 @@ def test_a_second_machine_for_one_order_is_a_violation_and_so_is_every_further_o
 
 
 @pytest.mark.parametrize(
+    ("host", "asked", "told", "wrong"),
+    [
+        ("i-2", 4, 5, False),  # both read the list before the server had heard of a machine
+        ("i-2", 5, 5, True),  # the server listed what has a machine (T14)
+        ("i-2", 4, None, False),
+        ("i-1", 4, 5, True),  # it did this itself
+    ],
+)
+def test_what_two_hosts_read_at_once_both_launch_and_the_server_is_not_to_blame_t08_t14(
+    host: str, asked: int, told: int | None, wrong: bool
+) -> None:
+    journal = Journal()
+    journal.launched(a_deed("launched", 2), agent_id="a", order="replica r-1", asked_at=at(1))
+    if told is not None:
+        body = {"instance_id": "i-9", "status": "syncing"}
+        journal.exchanged(an_exchange("a/replicas/r-1", body, {"status": "success"}, asked=told, method="PUT"))
+    journal.launched(a_deed("launched", 6, host), agent_id="a", order="replica r-1", asked_at=at(asked))
+    assert [one.rule for one in journal.violations()] == ["T08"] * wrong
+
+
+@pytest.mark.parametrize(
     ("machine", "alive", "waived", "wrong"),
     [
         ("i-1", True, False, True),

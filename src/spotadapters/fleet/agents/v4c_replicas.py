@@ -1,6 +1,7 @@
 """v4c and the server's three lists: replicas to launch, replicas to end, machines to terminate."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final, Protocol
 
 from spotadapters.fleet.agents.base import offset_time, zone_of
@@ -36,16 +37,17 @@ def _listed(answer: Response) -> list[dict[str, Any]]:
 
 def launch_replicas(agent: Caller) -> Steps[None]:
     """Launch a spot machine for every entry listed. No memory: an entry still listed next time is launched again."""
+    asked_at = agent.host.now()
     for entry in _listed((yield from agent.get("replicas?status=launching"))):
         inner = entry.get("pool")
         pool = inner if isinstance(inner, dict) else {}
         pool_id = entry.get("pool_id") or pool.get("id")
         az = entry.get("az") or pool.get("az")
         if entry.get("id") and pool_id and az:
-            yield from _launch_replica(agent, entry["id"], str(az))
+            yield from _launch_replica(agent, entry["id"], str(az), asked_at)
 
 
-def _launch_replica(agent: Caller, replica_id: object, az: str) -> Steps[None]:
+def _launch_replica(agent: Caller, replica_id: object, az: str, asked_at: datetime) -> Steps[None]:
     if not isinstance(replica_id, str):  # cut into a tag
         agent.host.wronged("E43", "replica_id_is_no_text", replica_id=replica_id)
         return
@@ -56,6 +58,7 @@ def _launch_replica(agent: Caller, replica_id: object, az: str) -> Steps[None]:
             order=f"replica {replica_id}",
             az=zone_of(az),
             mode=Mode.SPOT,
+            asked_at=asked_at,
             tags={"Name": f"replica-{replica_id[:8]}"},
         )
     except CloudRefusal as refusal:
