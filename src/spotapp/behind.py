@@ -1,5 +1,6 @@
 """Queue and worker of ``spotcore up``, loaded and opened once the server answers: agents do not wait for them."""
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,9 @@ from spotapp.wiring import Wiring
 
 if TYPE_CHECKING:
     from spotadapters.jobs.queue import JobQueue
+
+
+log = logging.getLogger("spotapp.behind")
 
 
 class Behind:
@@ -42,6 +46,12 @@ class Behind:
             self._thread.join()
 
     def _work(self) -> None:
+        try:
+            self._opened()
+        except Exception:  # whatever it is: agents are served, and jobs run in the scheduler
+            log.exception("no_queue")
+
+    def _opened(self) -> None:
         load("spotapp.background")
         from spotapp.background import open_queue, working
 

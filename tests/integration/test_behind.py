@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from spotapp.behind import Behind, behind
 from spotapp.settings import Settings
@@ -63,3 +64,13 @@ def test_without_a_queue_to_reach_a_slot_is_refused_so_that_it_runs_in_the_sched
         wiring.jobs.announce()
         others.begin()
         assert not sent(wiring, others, 1)
+
+
+def test_what_cannot_be_opened_is_logged_and_keeps_no_server_from_answering_or_ending(
+    database_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_wiring(Settings(data_dir=tmp_path), database_url, standing=False) as wiring:
+        with behind(wiring, "no address", workers=1) as others:
+            others.begin()
+            assert not sent(wiring, others, 2)
+        assert [one.message for one in caplog.records if one.name == "spotapp.behind"] == ["no_queue"]
