@@ -151,6 +151,9 @@ def test_jobs_go_on_while_valkey_is_away_and_after_it_is_back(shared: Installati
     shared.stack._valkey.server.stop()
     before = rows(shared, vital)
     until(lambda: rows(shared, vital) > before, 20)
-    once = "select count(*) from job_runs where job_type = 'ledger accrual' and status = 'completed'"
-    until(lambda: rows(shared, once) == [(1,)], 60)  # in the scheduler: there is no queue
+    slots = """select floor(extract(epoch from started_at) / 600) from job_runs
+        where job_type = 'ledger accrual' and status = 'completed'"""
+    until(lambda: bool(rows(shared, slots)), 60)  # in the scheduler: there is no queue
+    done = rows(shared, slots)
+    assert len(done) == len(set(done))  # once a slot, and the next one may have begun meanwhile
     assert worker.process.poll() is None

@@ -4,6 +4,7 @@ What they do and how they die is the same as of a command in a shell; only the s
 spent once. That a command starts from nothing is for the tests that use ``python -m``.
 """
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -45,7 +46,8 @@ class Command:
 
     def send(self, number: signal.Signals) -> None:
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it has ended just now
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         self.send(signal.SIGKILL)
