@@ -89,7 +89,7 @@ class TcpLink:
         self.opened += 1
         try:
             answers, far = await asyncio.open_connection("127.0.0.1", self.target_port)
-        except OSError:
+        except (OSError, asyncio.CancelledError):  # nobody there, or the end of the test
             near.transport.abort()
             return
         pair = _Pair(near, far, is_lost=self._state is State.SWALLOWED)
@@ -137,7 +137,8 @@ def a_link(target_port: int) -> Iterator[TcpLink]:
 
 async def _whole(serving: Coroutine[Any, Any, None]) -> None:
     await serving
-    rest = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in rest:
-        task.cancel()
-    await asyncio.gather(*rest, return_exceptions=True)
+    while rest := asyncio.all_tasks() - {asyncio.current_task()}:  # what was let in just now begins a round later
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+        await asyncio.sleep(0)
