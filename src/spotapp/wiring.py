@@ -147,7 +147,7 @@ def open_wiring(
 
         book, channels = JobBook(connections, clock), Channels(connections, clock, identity)
         courier, short_way = Courier(channels), ShortWay(pulses, clock)
-        storm = Storm(plane.emergencies, storage, clock, groups=min(STORM_WRITERS, settings.urgent_threads))
+        storm = Storm(plane.emergencies.together, storage, clock, groups=min(STORM_WRITERS, settings.urgent_threads))
         work = Collaborators(
             plane=background,
             connections=connections,

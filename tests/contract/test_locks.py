@@ -97,10 +97,12 @@ def test_a_group_takes_only_rows_that_nobody_holds_and_waits_for_none_gr1(hasty:
     thread = threading.Thread(target=holder)
     thread.start()
     assert locked.wait(5)
-    with hasty.transactions() as uow:
-        assert set(uow.agents.lock_free(hasty.client_id, {held: Keys(), free: Keys()})) == {free}
-        with pytest.raises(StateConflict), hasty.transactions() as other:
-            other.agents.lock(hasty.client_id, free)
+    states = {agent_id: hasty.aggregate(agent_id) for agent_id in (held, free)}
+    for known in ({}, states):
+        with hasty.transactions() as uow:
+            assert set(uow.agents.lock_free(hasty.client_id, {held: Keys(), free: Keys()}, known)) == {free}
+            with pytest.raises(StateConflict), hasty.transactions() as other:
+                other.agents.lock(hasty.client_id, free)
     release.set()
     thread.join()
     with hasty.transactions() as uow:

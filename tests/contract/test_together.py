@@ -11,25 +11,23 @@ from spotcore.ids import AgentId, ClientId, CloudId
 from spotcore.incidents import Outcome, Severity
 from spotcore.instances import InstanceStatus
 from spotcore.ports.storage import Keys
-from spotcore.service.emergency import Notified
-from spotcore.service.kernel import Caller
+from spotcore.service.emergency import noticed
+from spotcore.service.kernel import Caller, Wanted
 from tests.support.world import Ready, World, with_replica
 
 
-def notified(world: World, ready: Ready, **facts: str) -> Notified:
+def notice(world: World, ready: Ready, known: Aggregate | None = None) -> Wanted:
     signal = Signal(severity=Severity.TERMINATION, cloud_id=CloudId(ready.primary), received_at=world.clock.now())
-    return Notified(agent_id=ready.agent_id, signal=signal, facts=facts)
+    return noticed(ready.agent_id, signal, known=known)
 
 
 def test_5_7_each_agent_ends_as_if_its_notice_had_come_alone(world: World) -> None:
     fleet = [with_replica(world, name) for name in ("a", "b", "c")]
     alone = with_replica(world, "alone")
-    answers = world.plane.emergencies.signals(world.agent_caller, [notified(world, one) for one in fleet])
+    outcomes = world.plane.emergencies.together(world.agent_caller, [notice(world, one) for one in fleet])
     world.notice(alone.agent_id, alone.primary)
     for one in fleet:
-        answer = answers[one.agent_id]
-        assert not isinstance(answer, NotFound)
-        assert answer.outcome is Outcome.REPLICA_PROMOTED
+        assert outcomes[one.agent_id].answer.outcome is Outcome.REPLICA_PROMOTED
     for one in (*fleet, alone):
         after = world.aggregate(one.agent_id)
         assert after.primary is not None
@@ -44,7 +42,7 @@ def test_5_7_each_agent_ends_as_if_its_notice_had_come_alone(world: World) -> No
 def test_commands_and_gains_of_all_of_them_are_stored(world: World) -> None:
     fleet = [with_replica(world, name) for name in ("a", "b")]
     before = {one.agent_id: world.aggregate(one.agent_id) for one in fleet}
-    world.plane.emergencies.signals(world.agent_caller, [notified(world, one) for one in fleet])
+    world.plane.emergencies.together(world.agent_caller, [notice(world, one) for one in fleet])
     for one in fleet:
         after = world.aggregate(one.agent_id)
         assert after.client.total_savings == before[one.agent_id].client.total_savings  # 7.1: emergencies add nothing
@@ -54,11 +52,8 @@ def test_commands_and_gains_of_all_of_them_are_stored(world: World) -> None:
 def test_gr_8_agents_of_another_client_and_unknown_ones_are_left_out(world: World) -> None:
     ready = with_replica(world)
     stranger = world.plane.clients.create("Umbrella").client.client_id
-    nobody = Notified(
-        agent_id=AgentId("nobody"),
-        signal=Signal(severity=Severity.TERMINATION, received_at=world.clock.now()),
-    )
-    assert not world.plane.emergencies.signals(Caller(client_id=stranger), [notified(world, ready), nobody])
+    nobody = noticed(AgentId("nobody"), Signal(severity=Severity.TERMINATION, received_at=world.clock.now()))
+    assert not world.plane.emergencies.together(Caller(client_id=stranger), [notice(world, ready), nobody])
     assert world.primary(ready.agent_id) == ready.primary
     with world.transactions() as uow:
         assert not uow.agents.lock_free(ClientId("nobody"), {ready.agent_id: Keys()})
@@ -68,8 +63,8 @@ def test_gr_8_agents_of_another_client_and_unknown_ones_are_left_out(world: Worl
 def test_em_17_an_agent_that_is_being_deleted_is_answered_as_a_value_and_its_notice_is_kept(world: World) -> None:
     ready, other = with_replica(world, "a"), with_replica(world, "b")
     world.plane.agents.delete(world.user, ready.agent_id)
-    answers = world.plane.emergencies.signals(world.agent_caller, [notified(world, ready), notified(world, other)])
-    assert isinstance(answers[ready.agent_id], NotFound)
+    outcomes = world.plane.emergencies.together(world.agent_caller, [notice(world, ready), notice(world, other)])
+    assert isinstance(outcomes[ready.agent_id].answer, NotFound)
     assert world.primary(other.agent_id) == other.standby
 
 

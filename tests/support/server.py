@@ -164,7 +164,7 @@ def a_site(connections: Connections, library: Library | None = None, *, is_new: 
         _admit_admin(storage, identity, clock)
     pulses = Pulses(connections)
     short_way = ShortWay(pulses, clock)
-    storm = Storm(plane.emergencies, storage, clock, groups=2)
+    storm = Storm(plane.emergencies.together, storage, clock, groups=2)
     counted = MemoryStorage()
     lanes = Lanes(ordinary=4, pulse=2, urgent=4)
     hub = Hub(lambda signs: pulses.changed(signs, clock.now()))

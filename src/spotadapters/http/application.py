@@ -26,8 +26,8 @@ from spotadapters.http.parts import Parts
 from spotadapters.http.pulse import Repeat
 from spotadapters.http.refused import RefusedCredentials
 from spotadapters.http.replay import REPLAY_HEADER, RefusedAgain, replayed
-from spotadapters.http.routes.agents import degraded_heartbeat
 from spotadapters.http.routes.events import Connected
+from spotadapters.http.routes.heartbeats import degraded_heartbeat
 from spotadapters.http.routes.notices import FORMS
 from spotadapters.http.routing import Call, Endpoint, dialect_of
 from spotadapters.http.sent import Sent, refusal_sent

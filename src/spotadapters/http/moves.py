@@ -1,16 +1,20 @@
 """Agents whose role has just moved: what they ask in the next seconds is part of the emergency.
 
 A failover is over when the new primary knows of it. In a storm its heartbeat would otherwise wait with everybody else's
-until the last notice is answered, and then share the interpreter with all that has been waiting.
+until the last notice is answered, and then share the interpreter with all that has been waiting. Nor is the agent read
+again for it: this process has just committed what there is to read.
 """
 
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from spotcore.aggregate import Aggregate
+
 SECONDS: Final = 5.0  # an agent under notice asks this often (CV-4)
 CALLS: Final = 8  # whoever asks more often than that does not hold others back
 MOST: Final = 10_000
+MOST_STATES: Final = 1_000  # some 20 KB each
 
 
 class Moves:
@@ -21,15 +25,31 @@ class Moves:
         self._until: dict[str, float] = {}  # the earliest first
         self._calls: dict[str, int] = {}
         self._taken: dict[str, str | None] = {}  # by agent: the machine that lost the role
+        self._states: dict[str, Aggregate] = {}
 
-    def noticed(self, agent_id: str, data: Any, *, machine: str | None = None) -> None:
-        """What a notice about the agent's machine was answered. One that came twice prolongs nothing."""
+    def noticed(self, agent_id: str, data: Any, *, machine: str | None = None, state: Aggregate | None = None) -> None:
+        """What a notice about the agent's machine was answered, and the agent's ``state`` that was committed with it.
+        One that came twice prolongs nothing."""
+        if self.concern(agent_id):
+            self.committed(agent_id, state)
         if getattr(data, "new_instance_id", None) is None or getattr(data, "duplicate", None):
             return
-        self._forget()
         self._end(agent_id)
+        if len(self._until) >= MOST:
+            self._end(next(iter(self._until)))
         self._until[agent_id], self._calls[agent_id] = self._monotonic() + SECONDS, 0
         self._taken[agent_id] = machine
+        self.committed(agent_id, state)
+
+    def committed(self, agent_id: str, state: Aggregate | None) -> None:
+        """The agent's state after a call that concerned its move, if it is at hand."""
+        if state is not None and (agent_id in self._states or len(self._states) < MOST_STATES):
+            self._states[agent_id] = state
+
+    def state(self, agent_id: str) -> Aggregate | None:
+        """The agent as this process committed it last, while its move is not over. Somebody else may have changed it
+        since: its revision says whether."""
+        return self._states.get(agent_id) if self.concern(agent_id) else None
 
     def answered(self, agent_id: str, data: Any) -> None:
         """What a call that concerned a move was answered. A heartbeat that heard ``primary`` ends it."""
@@ -40,7 +60,10 @@ class Moves:
 
     def concern(self, agent_id: str | None) -> bool:
         """Whether a call about the agent belongs to a failover."""
-        return bool(self._until) and self._until.get(agent_id or "", 0.0) > self._monotonic()
+        now = self._monotonic()
+        while self._until and self._until[oldest := next(iter(self._until))] <= now:
+            self._end(oldest)
+        return agent_id in self._until
 
     def is_over(self, agent_id: str, machine: str | None) -> bool:
         """Whether a notice about the agent's machine only repeats one that has just been answered. One about the
@@ -51,11 +74,4 @@ class Moves:
         self._taken.pop(agent_id, None)
         self._until.pop(agent_id, None)
         self._calls.pop(agent_id, None)
-
-    def _forget(self) -> None:
-        now = self._monotonic()
-        while self._until:
-            oldest = next(iter(self._until))
-            if len(self._until) < MOST and self._until[oldest] > now:
-                return
-            self._end(oldest)
+        self._states.pop(agent_id, None)

@@ -17,6 +17,7 @@ from spotadapters.http.moves import Moves
 from spotadapters.http.outage import Outage, Remembered
 from spotadapters.http.parts import Parts
 from spotadapters.http.pulse import Repeat, sign_of
+from spotadapters.http.routes.heartbeats import heartbeat_data, read_beat
 from spotadapters.http.routes.notices import FORMS
 from spotadapters.http.routes.reports import price_sheet, recorded
 from spotadapters.http.routing import MAX_ID, Call, Endpoint
@@ -25,9 +26,12 @@ from spotadapters.http.storm import Arrival
 from spotadapters.postgres.pulses import Sign
 from spotadapters.system.tracing import marks
 from spotadapters.wire.parsing import decode_clean
+from spotcore.change import Outcome
 from spotcore.errors import SpotError
 from spotcore.ids import AgentId
-from spotcore.service.emergency import Notified
+from spotcore.service.agents import heard
+from spotcore.service.emergency import noticed
+from spotcore.service.kernel import Wanted
 from spotcore.service.prices import PriceSheet
 
 SHORT_BODY: Final = 16_384  # a report that is judged on the event loop
@@ -53,44 +57,77 @@ class Shortcuts:
             return None
         if not self._moves.concern(request.path_params.get("agent_id")):
             await self._parts.lanes.calm()
+        elif endpoint.number == "E17":
+            return None  # the move has changed what a heartbeat is answered
         return await way(self, endpoint, request, body)
 
     async def together(self, endpoint: Endpoint, request: Request, body: bytes, request_id: str) -> Sent | None:
-        """A notice judged together with others."""
-        if endpoint.number not in FORMS:
+        """A notice, or the heartbeat of an agent whose role has just moved, judged together with others."""
+        way = self._heard if endpoint.number == "E17" else self._noticed if endpoint.number in FORMS else None
+        if way is None or "x-response-shape" in request.headers or len(body) > SHORT_BODY:
             return None
-        storm, header = self._parts.storm, request.headers.get("authorization")
-        agent_id = request.path_params["agent_id"]
-        if storm is None or header is None or "x-response-shape" in request.headers or len(body) > SHORT_BODY:
+        if "authorization" not in request.headers or not 0 < len(request.path_params["agent_id"]) <= MAX_ID:
             return None
         try:
-            token, noticed = bearer(header, None), FORMS[endpoint.number].read(decode_clean(body))
-        except SpotError:
-            return None  # the ordinary way says what is wrong
-        if noticed is None or not 0 < len(agent_id) <= MAX_ID or len(token) > MAX_TOKEN:
-            return None
-        signal = noticed.signal(self._parts.clock.now())
-        notified = Notified(
-            agent_id=AgentId(agent_id),
-            signal=signal,
-            evidence=noticed.evidence,
-            facts=marks(request_id, request.headers.get("traceparent")),
-        )
-        try:
-            with self._parts.lanes.emergency():
-                token_hash = self._parts.identity.hash_token(token)
-                answer = await storm.answer(
-                    Arrival(token_hash=token_hash, notified=notified),
-                    is_repeated=self._moves.is_over(agent_id, signal.cloud_id),
-                )
+            return await way(endpoint, request, body, request_id)
         except SpotError as refusal:
             return refusal_sent(refusal, request_id, endpoint)
-        if answer is None:
+
+    async def _noticed(self, endpoint: Endpoint, request: Request, body: bytes, request_id: str) -> Sent | None:
+        """A notice."""
+        form, agent_id = FORMS[endpoint.number], AgentId(request.path_params["agent_id"])
+        try:
+            notice = form.read(decode_clean(body))
+        except SpotError:
+            return None  # the ordinary way says what is wrong
+        if notice is None:
             return None
-        told = FORMS[endpoint.number].tell(noticed, answer)
-        self._moves.noticed(agent_id, told.data, machine=signal.cloud_id)
+        signal = notice.signal(self._parts.clock.now())
+        facts = marks(request_id, request.headers.get("traceparent"))
+        wanted = noticed(agent_id, signal, notice.evidence, facts, self._moves.state(agent_id))
+        outcome = await self._judged(request, wanted, is_repeated=self._moves.is_over(agent_id, signal.cloud_id))
+        if outcome is None:
+            return None
+        told = form.tell(notice, outcome.answer)
+        self._moves.noticed(agent_id, told.data, machine=signal.cloud_id, state=outcome.after)
         shown = envelope.success(told, mirror=endpoint.mirror, shape="envelope")
         return Sent(body=shown, status=told.status, headers=told.headers)
+
+    async def _heard(self, endpoint: Endpoint, request: Request, body: bytes, _: str) -> Sent | None:
+        """The heartbeat of an agent that this process has just moved. As a notice it is no sign of life of its client,
+        and it teaches nothing about the heartbeats to come: that is work for the next one."""
+        agent_id = AgentId(request.path_params["agent_id"])
+        state = self._moves.state(agent_id)
+        if state is None or self._outage.is_on:
+            return None
+        try:
+            beat = read_beat(body)
+        except SpotError:
+            return None  # the ordinary way says what is wrong
+        outcome = await self._judged(request, heard(agent_id, beat, state))
+        if outcome is None:
+            return None
+        self._remembered.keep(request.headers["authorization"], agent_id, outcome.answer)
+        data = heartbeat_data(outcome.answer, self._parts.server.engine_loaded, acknowledged=True)
+        self._moves.committed(agent_id, outcome.after)
+        self._moves.answered(agent_id, data)
+        shown = envelope.success(Answer(data=data), mirror=endpoint.mirror, shape="envelope")
+        return Sent(body=shown, status=200, headers=NO_HEADERS)
+
+    async def _judged(self, request: Request, wanted: Wanted, *, is_repeated: bool = False) -> Outcome | None:
+        """What came of a call that was judged together with others; None when it has to go alone."""
+        storm = self._parts.storm
+        if storm is None:
+            return None
+        try:
+            token = bearer(request.headers["authorization"], None)
+        except SpotError:
+            return None  # the ordinary way says what is wrong
+        if len(token) > MAX_TOKEN:
+            return None
+        with self._parts.lanes.emergency():
+            arrival = Arrival(token_hash=self._parts.identity.hash_token(token), wanted=wanted)
+            return await storm.answer(arrival, is_repeated=is_repeated)
 
     async def idle(self, request: Request, body: bytes) -> tuple[bytes, Sign] | None:
         """The empty reply to a long poll, and on what it rests."""

@@ -3,12 +3,12 @@
 When a zone runs dry its agents send their notices within a second. A notice that meets others goes through the steps
 of the ordinary way together with them: one look at the token, one transaction, one commit. Nobody waits for company.
 What cannot go so (an unknown token or agent, a row that somebody else holds, a rule that refuses) goes the ordinary way
-alone, which says what is wrong.
+alone, which says what is wrong. The first heartbeats of agents whose role has moved (moves.py) go the same way.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -16,13 +16,13 @@ from attrs import frozen
 
 from spotadapters.http.groups import Groups
 from spotadapters.system.tenancy import acting_for
+from spotcore.change import Outcome
 from spotcore.clients import ClientStatus
-from spotcore.emergencies import SignalAnswer
 from spotcore.errors import SpotError, Unavailable
+from spotcore.ids import AgentId
 from spotcore.ports.storage import Credentials
 from spotcore.ports.world import Clock
-from spotcore.service.emergency import Emergency, Notified
-from spotcore.service.kernel import Caller, MarketUnreadable
+from spotcore.service.kernel import Caller, MarketUnreadable, Wanted
 
 LARGEST: Final = 8
 """Notices in a transaction: more would keep the first one waiting for the last."""
@@ -30,24 +30,27 @@ LARGEST: Final = 8
 REPEATED_WAIT_SECONDS: Final = 0.25
 """For first notices; its agent has had its answer, so that it costs nobody anything."""
 
-Judged = SignalAnswer | SpotError
-"""What came of a notice; a refusal among them is an answer too."""
+Judged = Outcome | SpotError
+"""What came of a call; a refusal is an answer too."""
+
+Together = Callable[[Caller, Sequence[Wanted]], Mapping[AgentId, Outcome]]
+"""``Emergency.together``."""
 
 
 @frozen(kw_only=True)
 class Arrival:
-    """A notice, and the token it came with."""
+    """A notice, or the heartbeat of an agent whose role has just moved, and the token it came with."""
 
     token_hash: str
-    notified: Notified
+    wanted: Wanted
 
 
 class Storm:
-    """Judges notices in groups, each on a connection of the reserve."""
+    """Judges calls in groups, each on a connection of the reserve."""
 
-    def __init__(self, emergencies: Emergency, credentials: Credentials, clock: Clock, *, groups: int) -> None:
+    def __init__(self, together: Together, credentials: Credentials, clock: Clock, *, groups: int) -> None:
         """At most ``groups`` transactions are at work at a time."""
-        self._emergencies = emergencies
+        self._together = together
         self._credentials = credentials
         self._clock = clock
         self._firsts = 0
@@ -55,21 +58,22 @@ class Storm:
         self._none_is_first.set()
         self._groups: Groups[Arrival, Judged] = Groups(self._judged, "notices", writers=groups, largest=LARGEST)
 
-    async def answer(self, arrival: Arrival, *, is_repeated: bool = False) -> SignalAnswer | None:
-        """What was decided and committed; None when the notice has to go the ordinary way. A notice that only repeats
+    async def answer(self, arrival: Arrival, *, is_repeated: bool = False) -> Outcome | None:
+        """What was decided and committed; None when the call has to go the ordinary way. A notice that only repeats
         one which moved its agent's role lets those go first that may still have a role to move, for a moment at most.
         Raises ``Unavailable``, and ``NotFound`` for an agent that is being deleted: its notice has been recorded
         (EM-17)."""
         if is_repeated:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._none_is_first.wait(), REPEATED_WAIT_SECONDS)
-            answer = await self._groups.done(arrival)
+            judged = await self._groups.done(arrival)
         else:
             with self._first():
-                answer = await self._groups.done(arrival)
-        if isinstance(answer, SpotError):
-            raise answer
-        return answer
+                judged = await self._groups.done(arrival)
+        refusal = judged.answer if isinstance(judged, Outcome) else judged
+        if isinstance(refusal, SpotError):
+            raise refusal
+        return judged if isinstance(judged, Outcome) else None
 
     @contextmanager
     def _first(self) -> Iterator[None]:
@@ -100,16 +104,15 @@ class Storm:
         return found
 
     def _shared(self, token_hash: str, arrivals: Mapping[int, Arrival]) -> Mapping[int, Judged]:
-        """Answers by place of notices that came with one token, each about another agent."""
+        """What came, by place, of calls with one token, each about another agent."""
         credential = self._credentials.find(token_hash, self._clock.now())
         client = credential.client if credential is not None else None
         if client is None or client.status is ClientStatus.DELETED:
             return {}
         with acting_for(client.client_id):
-            caller = Caller(client_id=client.client_id)
-            answers = self._emergencies.signals(caller, [one.notified for one in arrivals.values()])
-        known = {place: one.notified.agent_id for place, one in arrivals.items()}
-        return {place: answers[agent_id] for place, agent_id in known.items() if agent_id in answers}
+            outcomes = self._together(Caller(client_id=client.client_id), [one.wanted for one in arrivals.values()])
+        agents = {place: one.wanted.agent_id for place, one in arrivals.items()}
+        return {place: outcomes[agent_id] for place, agent_id in agents.items() if agent_id in outcomes}
 
 
 def _parted(arrivals: Sequence[Arrival]) -> Iterator[Sequence[int]]:
@@ -120,6 +123,6 @@ def _parted(arrivals: Sequence[Arrival]) -> Iterator[Sequence[int]]:
         for place in left:
             one = arrivals[place]
             if one.token_hash == arrivals[left[0]].token_hash:
-                taken.setdefault(one.notified.agent_id, place)
+                taken.setdefault(one.wanted.agent_id, place)
         yield list(taken.values())
         left = [place for place in left if place not in set(taken.values())]

@@ -41,7 +41,16 @@ from spotcore.market import BOOTS_COUNTED, INCIDENTS_COUNTED, Market, OndemandQu
 from spotcore.models import ModelSession
 from spotcore.pools import family_of, parse_pool
 from spotcore.ports.ledger import TypeInRegion
-from spotcore.ports.storage import Credential, Keys, MachineBinding, PollView, StoredAnswer, TokenRecord, UnitOfWork
+from spotcore.ports.storage import (
+    NOTHING_KNOWN,
+    Credential,
+    Keys,
+    MachineBinding,
+    PollView,
+    StoredAnswer,
+    TokenRecord,
+    UnitOfWork,
+)
 from spotcore.prices import Observation, OndemandObservation, PriceReport, PriceSource
 from spotcore.quality import Filled
 from spotcore.sessions import ENDS_AFTER, Session
@@ -297,11 +306,13 @@ class MemoryAgents:
     def lock(self, client_id: ClientId, agent_id: AgentId, keys: Keys = Keys()) -> Aggregate:
         return self.get(client_id, agent_id, keys)
 
-    def lock_free(self, client_id: ClientId, wanted: Mapping[AgentId, Keys]) -> Mapping[AgentId, Aggregate]:
-        known = {agent_id: self._tables.agents.get(agent_id) for agent_id in wanted}
+    def lock_free(
+        self, client_id: ClientId, wanted: Mapping[AgentId, Keys], known: Mapping[AgentId, Aggregate] = NOTHING_KNOWN
+    ) -> Mapping[AgentId, Aggregate]:
+        rows = {agent_id: self._tables.agents.get(agent_id) for agent_id in wanted}
         return {
             agent_id: self.get(client_id, agent_id)
-            for agent_id, row in known.items()
+            for agent_id, row in rows.items()
             if row is not None and row.client.client_id == client_id and row.agent.merged_into is None
         }
 

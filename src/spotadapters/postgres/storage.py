@@ -13,6 +13,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from spotadapters.postgres.errors import translated
+from spotadapters.postgres.known import hold_known
 from spotadapters.postgres.ledger import PostgresLedger
 from spotadapters.postgres.models import PostgresModels
 from spotadapters.postgres.pool import Connection, Connections
@@ -38,7 +39,16 @@ from spotcore.incidents import Incident
 from spotcore.instances import Instance
 from spotcore.market import Market, OndemandQuote, PoolRecord, SpotQuote
 from spotcore.ports.ledger import TypeInRegion
-from spotcore.ports.storage import Credential, Keys, MachineBinding, PollView, StoredAnswer, TokenRecord, UnitOfWork
+from spotcore.ports.storage import (
+    NOTHING_KNOWN,
+    Credential,
+    Keys,
+    MachineBinding,
+    PollView,
+    StoredAnswer,
+    TokenRecord,
+    UnitOfWork,
+)
 from spotcore.ports.world import Clock
 from spotcore.prices import PriceReport
 from spotcore.quality import Filled
@@ -234,19 +244,25 @@ class PostgresAgents:
     def get(self, client_id: ClientId, agent_id: AgentId, keys: Keys = Keys()) -> Aggregate:
         return self._load(client_id, agent_id, keys, lock=False)
 
-    def lock_free(self, client_id: ClientId, wanted: Mapping[AgentId, Keys]) -> Mapping[AgentId, Aggregate]:
+    def lock_free(
+        self, client_id: ClientId, wanted: Mapping[AgentId, Keys], known: Mapping[AgentId, Aggregate] = NOTHING_KNOWN
+    ) -> Mapping[AgentId, Aggregate]:
+        held = hold_known(self._connection, client_id, wanted, known)
+        left = {agent_id: keys for agent_id, keys in wanted.items() if agent_id not in held}
+        if not left:
+            return held
         values = {
             "client_id": client_id,
-            "agent_ids": list(wanted),
+            "agent_ids": list(left),
             "since": self._clock.now() - KEPT,
-            "cloud_ids": [name for keys in wanted.values() for name in keys.cloud_ids],
-            "instance_ids": [name for keys in wanted.values() for name in keys.instance_ids],
-            "replica_ids": [name for keys in wanted.values() for name in keys.replica_ids],
-            "command_ids": [name for keys in wanted.values() for name in keys.command_ids],
+            "cloud_ids": [name for keys in left.values() for name in keys.cloud_ids],
+            "instance_ids": [name for keys in left.values() for name in keys.instance_ids],
+            "replica_ids": [name for keys in left.values() for name in keys.replica_ids],
+            "command_ids": [name for keys in left.values() for name in keys.command_ids],
         }
         with translated():
             rows = self._connection.execute(query("agents_load_free"), values).fetchall()
-        return {row[0]: _aggregate(loads(row[1])) for row in rows}
+        return held | {row[0]: _aggregate(loads(row[1])) for row in rows}
 
     def _load(self, client_id: ClientId, agent_id: AgentId, keys: Keys, *, lock: bool) -> Aggregate:
         values = {

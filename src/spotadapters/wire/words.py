@@ -7,12 +7,13 @@ from spotcore.agents import DisplayStatus
 from spotcore.clients import ClientStatus
 from spotcore.commands import Command, CommandKind
 from spotcore.decisions import Action
+from spotcore.errors import ValidationFailed
 from spotcore.events import Level
 from spotcore.ids import launch_placeholder, replica_placeholder
 from spotcore.incidents import Incident, Severity
 from spotcore.instances import Instance
 from spotcore.models import SessionState
-from spotcore.pools import Mode
+from spotcore.pools import Mode, parse_mode
 from spotcore.replicas import Replica, ReplicaKind, ReplicaState
 from spotcore.switches import SwitchTrigger
 
@@ -132,3 +133,19 @@ def launch_target(command: Command) -> str:
     """What a v5 reads as its target: it launches spot only if the text contains ``spot`` (T07)."""
     kind = "spot" if command.target_mode is Mode.SPOT else "ondemand"
     return f"{kind}.{command.instance_type}.{command.target_az}"
+
+
+UNKNOWN_WORDS: Final = frozenset({"", "unknown", "none", "null"})
+
+
+def known(word: str | None) -> str | None:
+    """None for what an agent says when its metadata could not be read."""
+    return None if word is None or word.lower() in UNKNOWN_WORDS else word
+
+
+def mode_of(word: str | None) -> Mode:
+    """A mode, unknown for anything an agent may not say."""
+    try:
+        return parse_mode(word) if word else Mode.UNKNOWN
+    except ValidationFailed:
+        return Mode.UNKNOWN

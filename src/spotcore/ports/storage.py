@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from decimal import Decimal
-from typing import Protocol
+from types import MappingProxyType
+from typing import Final, Protocol
 
 from attrs import frozen
 
@@ -23,6 +24,8 @@ from spotcore.ports.ledger import LedgerStore, TypeInRegion
 from spotcore.prices import PriceReport
 from spotcore.quality import Filled
 from spotcore.sessions import Session
+
+NOTHING_KNOWN: Final[Mapping[AgentId, Aggregate]] = MappingProxyType({})
 
 
 @frozen(kw_only=True)
@@ -130,9 +133,12 @@ class AgentStore(Protocol):
         Deleted agents are found; rules judge them."""
         ...
 
-    def lock_free(self, client_id: ClientId, wanted: Mapping[AgentId, Keys]) -> Mapping[AgentId, Aggregate]:
+    def lock_free(
+        self, client_id: ClientId, wanted: Mapping[AgentId, Keys], known: Mapping[AgentId, Aggregate] = NOTHING_KNOWN
+    ) -> Mapping[AgentId, Aggregate]:
         """As ``lock`` for several agents of a client at once, without waiting: only those that are known under this
-        very id and whose row nobody else holds."""
+        very id and whose row nobody else holds. ``known`` are states that have been committed: one whose revision still
+        holds may be given back with nothing read but its client and signs of life."""
         ...
 
     def get(self, client_id: ClientId, agent_id: AgentId, keys: Keys = Keys()) -> Aggregate:

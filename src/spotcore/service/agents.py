@@ -8,6 +8,7 @@ from attrs import frozen
 
 from spotcore import liveness, modes, registration, retirement, upkeep
 from spotcore.agents import Life
+from spotcore.aggregate import Aggregate
 from spotcore.builds import Evidence
 from spotcore.change import Change, Outcome
 from spotcore.config import AgentConfig, ConfigChange
@@ -17,7 +18,7 @@ from spotcore.ids import AgentId
 from spotcore.liveness import Heartbeat, HeartbeatAnswer, observe
 from spotcore.ports.storage import Keys, MachineBinding, UnitOfWork
 from spotcore.registration import Registration, RegistrationAnswer
-from spotcore.service.kernel import Caller, Kernel, require_live
+from spotcore.service.kernel import Caller, Kernel, Wanted, require_live
 from spotcore.steady import Steady, steady_of
 
 MOMENT: Final = timedelta(microseconds=1)
@@ -136,8 +137,7 @@ class Agents:
         return Pulse(answer=answer, steady=steady, next_answer=again.answer if steady is not None else None)
 
     def _heard(self, caller: Caller, agent_id: AgentId, beat: Heartbeat) -> Outcome:
-        keys = Keys(cloud_ids=(beat.cloud_id,) if beat.cloud_id else ())
-        return self.kernel.outcome(caller, agent_id, _rule(beat), keys=keys)
+        return self.kernel.outcome(caller, agent_id, _rule(beat), keys=_keys(beat))
 
     def config(self, caller: Caller, agent_id: AgentId) -> ConfigAnswer:
         """E18. Raises ``NotFound`` unless the agent is live."""
@@ -227,6 +227,15 @@ class Agents:
                 uow, caller, found[1], lambda change: liveness.uninstalled(change, cloud_id, reason), keys=keys
             )
         return True
+
+
+def heard(agent_id: AgentId, beat: Heartbeat, known: Aggregate) -> Wanted:
+    """A heartbeat that may be judged together with others: the answer is a ``HeartbeatAnswer``."""
+    return Wanted(agent_id=agent_id, rule=_rule(beat), keys=_keys(beat), known=known)
+
+
+def _keys(beat: Heartbeat) -> Keys:
+    return Keys(cloud_ids=(beat.cloud_id,) if beat.cloud_id else ())
 
 
 def _rule(beat: Heartbeat) -> Callable[[Change], HeartbeatAnswer]:

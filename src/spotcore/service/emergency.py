@@ -1,15 +1,16 @@
 """Interruption signals: E51…E54, E56's notice form, E58, E59, and the status E57."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from types import MappingProxyType
+from typing import Final
 
-from attrs import field, frozen
+from attrs import frozen
 
 from spotcore import emergencies, reports
 from spotcore.agents import Life
 from spotcore.aggregate import Aggregate
 from spotcore.builds import Evidence
-from spotcore.change import Change
+from spotcore.change import Change, Outcome
 from spotcore.emergencies import Signal, SignalAnswer
 from spotcore.errors import NotFound
 from spotcore.events import EventKind
@@ -19,6 +20,8 @@ from spotcore.market import Market
 from spotcore.ports.storage import Keys
 from spotcore.service.kernel import Caller, Kernel, Wanted, require_live
 
+NO_FACTS: Final[Mapping[str, str]] = MappingProxyType({})
+
 
 @frozen(kw_only=True)
 class Situation:
@@ -26,16 +29,6 @@ class Situation:
 
     aggregate: Aggregate
     market: Market
-
-
-@frozen(kw_only=True)
-class Notified:
-    """A notice about one of several agents. ``facts`` go with every event that comes of it."""
-
-    agent_id: AgentId
-    signal: Signal
-    evidence: tuple[Evidence, ...] = ()
-    facts: Mapping[str, str] = field(factory=dict)
 
 
 @frozen
@@ -52,16 +45,11 @@ class Emergency:
         keys = _keys(notice)
         return self.kernel.run(caller, agent_id, _rule(notice, evidence), keys=keys, market=True, urgent=True)
 
-    def signals(self, caller: Caller, notices: Sequence[Notified]) -> Mapping[AgentId, SignalAnswer | NotFound]:
-        """As ``signal`` for several agents of one client in one transaction, an agent once at most. Missing are those
-        that only ``signal`` can answer: unknown ones, and those that are being changed at this moment. When it raises,
-        nothing has happened to any of them."""
-        wanted = [
-            Wanted(agent_id=one.agent_id, rule=_rule(one.signal, one.evidence), keys=_keys(one.signal), facts=one.facts)
-            for one in notices
-        ]
-        answers: Mapping[AgentId, Any] = self.kernel.together(caller, wanted)
-        return answers
+    def together(self, caller: Caller, calls: Sequence[Wanted]) -> Mapping[AgentId, Outcome]:
+        """What comes of a ``noticed`` or ``heard`` each of several agents of one client, in one transaction, an agent
+        once at most. Missing are those that only ``signal`` or ``heartbeat`` can answer: unknown ones, and those that
+        are being changed at this moment. When it raises, nothing has happened to any of them."""
+        return self.kernel.together(caller, calls)
 
     def situation(self, caller: Caller, agent_id: AgentId) -> Situation:
         """What E53's advice is drawn from: read over the emergency reserve, no engine asked. Raises ``NotFound``."""
@@ -87,6 +75,18 @@ class Emergency:
 
         keys = Keys(cloud_ids=(cloud_id,) if cloud_id else ())
         self.kernel.run(caller, agent_id, rule, keys=keys, market=True, urgent=True)
+
+
+def noticed(
+    agent_id: AgentId,
+    notice: Signal,
+    evidence: tuple[Evidence, ...] = (),
+    facts: Mapping[str, str] = NO_FACTS,
+    known: Aggregate | None = None,
+) -> Wanted:
+    """A notice that may be judged together with others: the answer is a ``SignalAnswer``, or the ``NotFound`` of an
+    agent that is being deleted, whose notice is recorded (EM-17). ``facts`` go with every event that comes of it."""
+    return Wanted(agent_id=agent_id, rule=_rule(notice, evidence), keys=_keys(notice), facts=facts, known=known)
 
 
 def _rule(notice: Signal, evidence: tuple[Evidence, ...]) -> Callable[[Change], SignalAnswer | NotFound]:

@@ -35,6 +35,7 @@ class Wanted:
     rule: Callable[[Change], object]
     keys: Keys = Keys()
     facts: Mapping[str, str] = field(factory=dict)  # for every event that comes of it, such as the request's id
+    known: Aggregate | None = None  # as the caller committed it a moment ago: saves reading it while its revision holds
 
 
 class MarketUnreadable(Unavailable):
@@ -90,13 +91,15 @@ class Kernel:
             raise outcome.answer
         return outcome
 
-    def together(self, caller: Caller, wanted: Sequence[Wanted]) -> Mapping[AgentId, object]:
-        """Answers of urgent rules for several agents of one client, committed at once; refusals that rules return are
-        among them. An agent whose row somebody else holds is missing and waits for its lock alone, with ``run``.
+    def together(self, caller: Caller, wanted: Sequence[Wanted]) -> Mapping[AgentId, Outcome]:
+        """What urgent rules decide for several agents of one client, an agent once at most, committed at once; refusals
+        that rules return are among the answers. An agent whose row somebody else holds is missing and waits for its
+        lock alone, with ``run``; so is one that is not known under this very id.
 
         Whatever one of them raises, a missing market included, rolls all of them back."""
         with self.transactions(urgent=True) as uow:
-            held = uow.agents.lock_free(caller.client_id, {one.agent_id: one.keys for one in wanted})
+            known = {one.agent_id: one.known for one in wanted if one.known is not None}
+            held = uow.agents.lock_free(caller.client_id, {one.agent_id: one.keys for one in wanted}, known)
             now = self.clock.now()
             markets: dict[object, Market] = {}
             outcomes: dict[AgentId, Outcome] = {}
@@ -113,7 +116,7 @@ class Kernel:
             changed = [outcome for outcome in outcomes.values() if outcome.changed]
             if changed:
                 uow.agents.save(*changed)
-        return {agent_id: outcome.answer for agent_id, outcome in outcomes.items()}
+        return outcomes
 
     def within(
         self,

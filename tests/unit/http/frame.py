@@ -130,7 +130,7 @@ def a_frame(dashboard: Path | None = None, library: Library | None = None, *, ga
             )
         )
     lanes, live, counted = Lanes(ordinary=4, pulse=2, urgent=2), LiveHub(), Counted()
-    storm = Storm(plane.emergencies, storage, clock, groups=1) if gathers else None
+    storm = Storm(plane.emergencies.together, storage, clock, groups=1) if gathers else None
     parts = Parts(
         plane=plane, transactions=storage.transactions, credentials=storage, reads=None, clock=clock, identity=identity,
         lanes=lanes, hub=hub, live=live, server=Server(version="test"), dashboard=dashboard, limits=Limits(counted),

@@ -15,7 +15,7 @@ from spotcore.emergencies import Signal
 from spotcore.ids import AgentId, ClientId
 from spotcore.incidents import Severity
 from spotcore.ports.storage import Keys
-from spotcore.service.emergency import Notified
+from spotcore.service.emergency import noticed
 from tests.support.world import START
 from tests.unit.http.asgi import Exchange
 from tests.unit.http.frame import ADMIN, AWAY, Frame, a_frame
@@ -103,6 +103,45 @@ def test_twenty_notices_of_a_client_are_four_transactions_and_everybody_is_repla
     assert [primary(frame, client_id, row.agent_id) for row in fleet] == [row.standby for row in fleet]
 
 
+def test_first_heartbeats_of_new_primaries_share_transactions_and_read_nothing_again_ag_4(frame: Frame) -> None:
+    client_id, token = frame.client()
+    fleet = [guarded(frame, token, number) for number in range(9)]
+    at_once(frame, [(token, row.path(), {"instance_id": row.machine}) for row in fleet])
+    before = frame.storage.tries
+    beats = [(token, row.path("heartbeat"), {"instance_id": row.standby, "status": "online"}) for row in fleet]
+    answers = at_once(frame, beats[1:], first=beats[0])
+    assert frame.storage.tries - before == 4  # a look at the token and a transaction for 1, and for 8
+    for row, (status, answer) in zip(fleet[1:], answers, strict=True):
+        assert (status, answer["role"], answer["agent_id"]) == (200, "primary", row.agent_id)
+        assert answer["acknowledged"] is True
+    with frame.storage.memory.transactions() as uow:
+        for row in fleet:
+            held = uow.agents.get(ClientId(client_id), AgentId(row.agent_id))
+            assert held.agent.last_heartbeat_at == frame.clock.now()
+
+
+def test_a_new_primary_is_told_of_what_was_changed_since_its_notice_cv_4(frame: Frame) -> None:
+    _, token = frame.client()
+    row = guarded(frame, token, 1)
+    frame.call("POST", row.path(), token, json={"instance_id": row.machine})
+    frame.call("POST", f"/api/client/agents/{row.agent_id}/config", json={"terminateWaitMinutes": 7})
+    told = frame.call("POST", row.path("heartbeat"), token, json={"instance_id": row.standby}).json()
+    assert told["role"] == "primary"
+    assert told["config"]["terminate_wait_seconds"] == 420
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'{"instance_id": "' + b"x" * 20_000 + b'"}'])
+def test_t03_a_first_heartbeat_that_cannot_be_read_is_answered_as_any_other(frame: Frame, body: bytes) -> None:
+    _, token = frame.client()
+    row, other = guarded(frame, token, 1), guarded(frame, token, 2)
+    frame.call("POST", row.path(), token, json={"instance_id": row.machine})
+    answers = [
+        frame.call("POST", one.path("heartbeat"), token, content=body, headers={"content-type": "application/json"})
+        for one in (row, other)
+    ]
+    assert len({(answer.status_code, answer.json().get("code"), answer.json().get("role")) for answer in answers}) == 1
+
+
 def test_em_1_the_same_notice_twice_at_once_is_one_failover_and_the_second_says_duplicate(frame: Frame) -> None:
     client_id, token = frame.client()
     row, other = guarded(frame, token, 1), guarded(frame, token, 2)
@@ -135,7 +174,7 @@ def test_t17_a_repeated_notice_lets_those_go_first_that_may_still_have_a_role_to
         exchanges += [sent(moved), sent(moved, moved.standby), sent(late)]
         for _ in range(50):
             await asyncio.sleep(0.001)
-        assert [one.notified.signal.cloud_id for one, _ in groups._waiting] == [moved.standby, late.machine]
+        assert [one.wanted.keys.cloud_ids for one, _ in groups._waiting] == [(moved.standby,), (late.machine,)]
         frame.storage.is_open.set()
         answers = [(await one.answer())[1] for one in exchanges]
         assert [answer["duplicate"] for answer in answers] == [False, True, False, False]
@@ -301,7 +340,7 @@ def test_the_legacy_shape_is_kept(frame: Frame) -> None:
 
 def arrival(token: str, agent: str) -> Arrival:
     signal = Signal(severity=Severity.TERMINATION, received_at=START)
-    return Arrival(token_hash=token, notified=Notified(agent_id=AgentId(agent), signal=signal))
+    return Arrival(token_hash=token, wanted=noticed(AgentId(agent), signal))
 
 
 @given(st.lists(st.tuples(st.sampled_from("xyz"), st.sampled_from("abcde")), max_size=LARGEST))

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from spotadapters.http.envelope import Answer
 from spotadapters.http.pulse import Repeat
-from spotadapters.http.routes.agents import ALWAYS, SAFE, known
+from spotadapters.http.routes.agents import ALWAYS, SAFE
 from spotadapters.http.routing import Call, Endpoint
 from spotadapters.http.waiting import MAX_WAIT_SECONDS
 from spotadapters.wire import asking
@@ -15,6 +15,7 @@ from spotadapters.wire.answers import shown
 from spotadapters.wire.objects import CommandItem, command_item
 from spotadapters.wire.parsing import flag, number, required, wire
 from spotadapters.wire.shapes import shape
+from spotadapters.wire.words import known
 from spotcore.builds import Evidence
 from spotcore.dispatch import Dialect
 from spotcore.errors import NotFound, ValidationFailed

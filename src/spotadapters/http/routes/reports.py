@@ -9,12 +9,12 @@ from attrs import asdict, frozen
 
 from spotadapters.http.envelope import Answer
 from spotadapters.http.pulse import Repeat
-from spotadapters.http.routes.agents import AGENT, SAFE, known, mode_of
+from spotadapters.http.routes.agents import AGENT, SAFE
 from spotadapters.http.routing import Call, Endpoint
 from spotadapters.wire.answers import shown
 from spotadapters.wire.parsing import instant, required, wire
 from spotadapters.wire.shapes import shape
-from spotadapters.wire.words import TRIGGER_IN
+from spotadapters.wire.words import TRIGGER_IN, known, mode_of
 from spotcore.builds import Evidence
 from spotcore.errors import ValidationFailed
 from spotcore.ids import CloudId, is_cloud_id

@@ -6,6 +6,10 @@ select load_agent(%(client_id)s, %(agent_id)s, %(since)s, %(cloud_ids)s, %(insta
 select agent_id, doc from load_free_agents(%(client_id)s, %(agent_ids)s, %(since)s, %(cloud_ids)s, %(instance_ids)s,
                                            %(replica_ids)s, %(command_ids)s);
 
+-- name: agents_hold_known
+select agent_id, client, last_heartbeat_at, last_decision_at, due_at, instance_ids, seen_at
+from hold_known_agents(%(client_id)s, %(agent_ids)s, %(revisions)s);
+
 -- name: agents_save
 select pg_notify('spotcore_commands', waiting)
 from (select save_agent(%(doc)s)) saved left join unnest(%(waiting)s::text[]) waiting on true
