@@ -123,7 +123,7 @@ def open_wiring(
     with Connections(database_url, size=size, reserve=reserve, standing=standing) as connections:
         pulses = Pulses(connections)
         hub, live = Hub(lambda signs: pulses.changed(signs, clock.now())), LiveHub()
-        relay = LiveRelay(LiveFeed(connections, clock), live, clock)
+        relay = LiveRelay(LiveFeed(connections, clock), live, clock, give_way=lanes.wait_for_calm)
         storage = PostgresStorage(connections, clock, relay.wake)
         blobs = FileBlobs(settings.data_dir / "models")
         blobs.clear_incoming()

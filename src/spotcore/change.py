@@ -6,7 +6,8 @@ decision is a pure function ``(aggregate, input, now) → Outcome``: a Change li
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from attrs import evolve, frozen
 
@@ -23,6 +24,8 @@ from spotcore.instants import require_utc
 from spotcore.market import UNKNOWN_MARKET, Market
 from spotcore.replicas import Replica
 from spotcore.switches import PrimaryPeriod, Switch
+
+NO_FACTS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @frozen(kw_only=True)
@@ -51,11 +54,13 @@ class Change:
         actor: str = "system",
         market: Market = UNKNOWN_MARKET,
         new: bool = False,
+        facts: Mapping[str, str] = NO_FACTS,
     ) -> None:
         self.before = None if new else aggregate
         self.now = require_utc(now)
         self.actor = actor
         self.market = market
+        self._facts = facts  # of every event
         self.aggregate = aggregate
         self._sequence = aggregate.agent.sequence  # of ids; written back once, by ``seal``
         self.events: list[Event] = []
@@ -79,9 +84,9 @@ class Change:
 
     def set_agent(self, **facts: Any) -> None:
         """Move facts of the agent on."""
-        after = evolve(self.agent, **facts)
-        if after != self.agent:
-            self.aggregate = evolve(self.aggregate, agent=after)
+        moved = {name: value for name, value in facts.items() if getattr(self.agent, name) != value}
+        if moved:
+            self.aggregate = evolve(self.aggregate, agent=evolve(self.agent, **moved))
 
     def set_client(self, **facts: Any) -> None:
         """Move facts of the client on."""
@@ -115,7 +120,7 @@ class Change:
             instance_id=instance.instance_id if instance else None,
             actor=self.actor,
             level=level or CATALOGUE[kind].audit,
-            facts={"logical_agent_id": self.agent.logical_agent_id, **facts},
+            facts={"logical_agent_id": self.agent.logical_agent_id, **facts, **self._facts},
         )
         self.events.append(happened)
         return happened

@@ -6,8 +6,9 @@ Ids are names, not secrets; only tokens are secret, and those come from a port.
 """
 
 import re
-import uuid
+from hashlib import sha1
 from typing import Final, NewType
+from uuid import NAMESPACE_URL
 
 ClientId = NewType("ClientId", str)
 AgentId = NewType("AgentId", str)
@@ -26,12 +27,18 @@ _CLOUD_ID: Final = re.compile(r"i-(?!pending-)[0-9A-Za-z][0-9A-Za-z-]{0,125}")
 
 def derived_id(agent_id: AgentId, sequence: int) -> str:
     """UUID text, the same for the same agent and counter value."""
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"spotcore:{agent_id}:{sequence}"))
+    return _named(f"spotcore:{agent_id}:{sequence}")
 
 
 def event_id_of(kind: str, source: str, period: int) -> str:
     """UUID text, the same for the same source and period: an event that counts once however many processes see it."""
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"spotcore:{kind}:{source}:{period}"))
+    return _named(f"spotcore:{kind}:{source}:{period}")
+
+
+def _named(name: str) -> str:
+    """``str(uuid.uuid5(NAMESPACE_URL, name))`` (RFC 9562, 5.5) in a fifth of the time: a failover takes ten ids."""
+    text = sha1(NAMESPACE_URL.bytes + name.encode(), usedforsecurity=False).hexdigest()
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{'89ab'[int(text[16], 16) % 4]}{text[17:20]}-{text[20:32]}"
 
 
 def is_cloud_id(text: str | None) -> bool:

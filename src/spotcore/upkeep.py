@@ -4,7 +4,7 @@
 with the instant at which time alone may change something next. A job's tick is a decision with the rule ``pass_time``.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 from spotcore import dispatch, emergencies, endings, liveness, manual_mode, reports, retirement, standby, switching
 from spotcore.agents import CONFIG_LAG, RETIREMENT_LIMIT, Life, Link
 from spotcore.aggregate import Aggregate
-from spotcore.change import Change, Outcome
+from spotcore.change import NO_FACTS, Change, Outcome
 from spotcore.commands import CommandKind, CommandState
 from spotcore.events import EventKind
 from spotcore.incidents import QUIET_AFTER, Incident, Severity
@@ -44,9 +44,11 @@ def decide(
     actor: str = "system",
     market: Market = UNKNOWN_MARKET,
     new: bool = False,
+    facts: Mapping[str, str] = NO_FACTS,
 ) -> Outcome:
-    """The outcome of one rule on one aggregate. Pure: the same arguments give the same outcome."""
-    change = Change(aggregate, now, actor=actor, market=market, new=new)
+    """The outcome of one rule on one aggregate. Pure: the same arguments give the same outcome. ``facts`` go with every
+    event."""
+    change = Change(aggregate, now, actor=actor, market=market, new=new, facts=facts)
     answer = rule(change)
     settle(change)
     return change.seal(answer, next_due_at(change))

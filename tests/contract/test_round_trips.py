@@ -15,7 +15,7 @@ from attrs import evolve, frozen
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spotadapters.postgres.rows import CONVERTER, columns, from_row, loads, to_row
+from spotadapters.postgres.rows import CONVERTER, columns, dumps, from_row, loads, to_row
 from spotcore.agents import Agent
 from spotcore.aggregate import Aggregate
 from spotcore.alerts import Alert
@@ -101,10 +101,20 @@ def rows(draw: st.DrawFn, kind: type, **fixed: Any) -> Any:
 def test_a_row_holds_everything_and_says_it_in_json(kind: type, data: st.DataObject) -> None:
     value = data.draw(rows(kind))
     row = CONVERTER.unstructure(value) if kind is Decision else to_row(value)
-    text = json.dumps(row)  # nothing that JSON cannot say
+    text = dumps(row).decode()  # nothing that JSON cannot say
+    assert json.loads(text) == json.loads(json.dumps(row))
     back = CONVERTER.structure(loads(text), kind) if kind is Decision else from_row(loads(text), kind)
     assert back == value
     assert not any(isinstance(one, float) for one in loads(text).values())
+
+
+@pytest.mark.parametrize("number", [0, -1, 2**53 + 1, 2**63, 2**64, -(2**64), 10**40])
+def test_whole_numbers_of_any_size_are_said_exactly(number: int) -> None:
+    assert loads(dumps({"metadata": [number]}).decode()) == {"metadata": [number]}
+
+
+def test_half_a_character_is_refused_by_the_database_and_not_by_us() -> None:
+    assert dumps({"name": "\ud800"}) == b'{"name": "\\ud800"}'
 
 
 @pytest.mark.parametrize("kind", [one for one in KINDS if one is not Decision], ids=lambda kind: kind.__name__)

@@ -82,6 +82,10 @@ class Lanes:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._calm.wait(), seconds)
 
+    def wait_for_calm(self, seconds: float = YIELD_SECONDS) -> None:
+        """As ``calm``, for a thread."""
+        self._calm_for_threads.wait(seconds)
+
     def polite(self, transactions: Transactions) -> Transactions:
         """Transactions for background work in this process: one that is not urgent lets emergencies finish first, for
         half a second at most."""
@@ -89,7 +93,7 @@ class Lanes:
         @contextmanager
         def begun(*, urgent: bool = False) -> Iterator[UnitOfWork]:
             if not urgent:
-                self._calm_for_threads.wait(YIELD_SECONDS)
+                self.wait_for_calm()
             with transactions(urgent=urgent) as uow:
                 yield uow
 

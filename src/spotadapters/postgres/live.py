@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
@@ -90,7 +90,11 @@ class Audience(Protocol):
 class LiveRelay:
     """A thread that publishes what was committed and tells this process's audience, once for all of its listeners."""
 
-    def __init__(self, feed: LiveFeed, audience: Audience, clock: Clock) -> None:
+    def __init__(
+        self, feed: LiveFeed, audience: Audience, clock: Clock, *, give_way: Callable[[], None] = lambda: None
+    ) -> None:
+        """``give_way`` is called before each look, and may wait for a moment: failovers come first."""
+        self._give_way = give_way
         self._feed = feed
         self._audience = audience
         self._clock = clock
@@ -135,6 +139,7 @@ class LiveRelay:
     def _run(self) -> None:
         heard, pruned = time.monotonic(), 0.0
         while not self._stopping.is_set():
+            self._give_way()
             self._news.clear()
             try:
                 self.step()

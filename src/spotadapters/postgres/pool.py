@@ -12,9 +12,11 @@ from typing import Any, Final, LiteralString, Self
 
 import psycopg
 from psycopg import sql
+from psycopg.types.json import set_json_dumps
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from spotadapters.postgres.link import SILENT_CLIENT, BoundedConnection, Row, probed
+from spotadapters.postgres.rows import dumps
 from spotadapters.system.tenancy import EVERYBODY, tenant
 
 LOCK_TIMEOUT = "2s"  # 5.5: one second, and once more
@@ -43,6 +45,7 @@ SESSION: Final[Mapping[str, str]] = {
 
 
 def _configure(connection: Connection) -> None:
+    set_json_dumps(dumps, connection)
     names, values = list(SESSION), list(SESSION.values())
     text = "select set_config(name, value, false) from unnest(%s::text[], %s::text[]) as t (name, value)"
     connection.execute(text, (names, values))

@@ -413,15 +413,19 @@ def _events_document(events: Sequence[Event]) -> dict[str, Any]:
     if not events:
         return {}
     messages = [message for event in events if (message := notification_of(event)) is not None]
-    heard = [event for event in events if event.spec.is_heard]
+    heard, marks = [event for event in events if event.spec.is_heard], current()
     return {
-        "events": [
-            to_row(evolve(event, level=event.level or event.spec.audit, facts={**current(), **event.facts}))
-            for event in events
-        ],
+        "events": [_event_row(event, marks) for event in events],
         "notifications": [to_row(message) for message in messages],
         "outbox": [{"event_id": event.event_id, "client_id": event.client_id} for event in heard],
     }
+
+
+def _event_row(event: Event, marks: Mapping[str, str]) -> dict[str, Any]:
+    row = to_row(event)
+    row["level"] = (event.level or event.spec.audit).value
+    row["facts"] = {**marks, **row["facts"]}
+    return row
 
 
 def _differing(before: Aggregate | None, after: Aggregate, name: str) -> list[Any]:

@@ -1,8 +1,6 @@
 """Interruption signals: E51…E54, E56's notice form, E58, E59, and the status E57."""
 
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
-from typing import Final
 
 from attrs import frozen
 
@@ -10,7 +8,7 @@ from spotcore import emergencies, reports
 from spotcore.agents import Life
 from spotcore.aggregate import Aggregate
 from spotcore.builds import Evidence
-from spotcore.change import Change, Outcome
+from spotcore.change import NO_FACTS, Change, Outcome
 from spotcore.emergencies import Signal, SignalAnswer
 from spotcore.errors import NotFound
 from spotcore.events import EventKind
@@ -19,8 +17,6 @@ from spotcore.liveness import go_offline, observe
 from spotcore.market import Market
 from spotcore.ports.storage import Keys
 from spotcore.service.kernel import Caller, Kernel, Wanted, require_live
-
-NO_FACTS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @frozen(kw_only=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from spotcore import manual_mode, upkeep
 from spotcore.agents import Life
@@ -110,9 +110,9 @@ class Kernel:
                 place = _market_place(aggregate)
                 if place not in markets:
                     markets[place] = self.market(uow, aggregate, now)
-                decided = upkeep.decide(aggregate, now, one.rule, actor=caller.actor, market=markets[place])
-                events = tuple(evolve(event, facts={**event.facts, **one.facts}) for event in decided.events)
-                outcomes[one.agent_id] = evolve(decided, events=events)
+                outcomes[one.agent_id] = upkeep.decide(
+                    aggregate, now, one.rule, actor=caller.actor, market=markets[place], facts=one.facts
+                )
             changed = [outcome for outcome in outcomes.values() if outcome.changed]
             if changed:
                 uow.agents.save(*changed)

@@ -106,6 +106,23 @@ def test_without_news_the_feed_is_not_read(relay: LiveRelay, feed: Feed) -> None
     assert feed.looks == looks
 
 
+def test_failovers_come_first_and_what_is_committed_meanwhile_is_told_at_once(feed: Feed, audience: Audience) -> None:
+    looks: list[int] = []
+
+    def give_way() -> None:
+        looks.append(feed.looks)
+        if len(looks) == 2:
+            feed.commit("a", "b")
+            relay.wake()
+            relay._stopping.set()  # after this look
+
+    relay = LiveRelay(feed, audience, FakeClock(), give_way=give_way)  # type: ignore[arg-type]
+    relay.wake()
+    relay._run()
+    assert audience.notes == [("begin", 0), ["a", "b"]]
+    assert len(looks) == 2
+
+
 def test_a_flood_is_told_page_by_page_in_one_step_and_in_order(
     relay: LiveRelay, feed: Feed, audience: Audience
 ) -> None:

@@ -22,3 +22,13 @@ begin
         where a.client_id = p_client and a.agent_id = any(free)
         group by a.client_id, a.agent_id, c.client_id;
 end $$;
+
+create or replace function warm_up() returns void language plpgsql as $$
+begin
+    perform load_agent('', '', now(), '{}', '{}', '{}', '{}', true);
+    perform load_free_agents('', '{}', now(), '{}', '{}', '{}', '{}');
+    perform hold_known_agents('', '{}', '{}');
+    perform market_of('', '', '', now(), now());
+    perform save_agent('{"agents": [], "instances": [], "incidents": [], "replicas": [], "commands": [],
+        "switches": [], "opened_periods": [], "events": [], "notifications": [], "outbox": []}');
+end $$;
