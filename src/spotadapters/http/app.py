@@ -88,7 +88,7 @@ SERVED: Final = (*ENDPOINTS, health.ROOT, *STREAMS)
 def create_app(parts: Parts, *, lifespan: Lifespan | None = None) -> Starlette:
     """The application over the given parts. ``lifespan`` opens and closes what the wiring brought."""
     application = Application(parts)
-    routes: list[BaseRoute] = [_route(one, _bound(application, one)) for one in sorted(ENDPOINTS, key=_is_seldom)]
+    routes: list[BaseRoute] = [_route(one, _bound(application, one)) for one in sorted(ENDPOINTS, key=_seldomness)]
     routes.append(_route(STREAM, _stream(application)))
     pages = Pages(
         root=_bound(application, health.ROOT),
@@ -108,9 +108,9 @@ def create_app(parts: Parts, *, lifespan: Lifespan | None = None) -> Starlette:
     return app
 
 
-def _is_seldom(endpoint: Endpoint) -> bool:
-    """False for emergencies and what agents send all day: their paths are looked at first."""
-    return endpoint.lane is not Lane.URGENT and endpoint.number not in SHORT
+def _seldomness(endpoint: Endpoint) -> tuple[bool, bool]:
+    """In which order paths are looked at: what agents send all day, then emergencies, then the others."""
+    return endpoint.number not in SHORT, endpoint.lane is not Lane.URGENT
 
 
 def _route(endpoint: Endpoint, serve: Callable[[Request], Awaitable[Response]]) -> Route:
