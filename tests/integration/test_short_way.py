@@ -11,7 +11,7 @@ import pytest
 
 from spotadapters.http.groups import Groups
 from spotadapters.http.limits import AGENT, Limits
-from spotadapters.http.pulse import words_of
+from spotadapters.http.pulse import MAX_WORDS, words_of
 from spotcore.errors import Unavailable
 from spotcore.ids import AgentId, ClientId
 from tests.support.server import Site
@@ -143,6 +143,51 @@ def refused_in_the_end(site: Site, agent: V4c, call: Callable[[], int]) -> bool:
 def test_s24_reading_settings_in_a_flood_is_refused_as_ever(site: Site) -> None:
     agent = known(site, V4c)
     assert refused_in_the_end(site, agent, lambda: agent.tenant.get(agent.at("/config")).status)
+
+
+def test_two_hosts_of_one_agent_both_go_the_short_way_and_each_hears_its_own_role(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    primary = known(site, V4c)
+    primary.tenant.post(f"/api/client/agents/{primary.agent_id}/config", {"manualReplicaEnabled": True})
+    entry, machine = primary.to_launch()[0], site.new_machine()
+    primary.launch_replica(entry, machine)
+    standby = V4c(primary.tenant, machine, logical="web")
+    standby.register()
+    assert standby.agent_id == primary.agent_id
+    hosts = (primary, standby)
+    for _ in range(2):
+        before = [host.heartbeat().body for host in hosts]
+    site.clock.advance(10)
+    counting = Counting(site, monkeypatch)
+    for _ in range(2):
+        told = [host.heartbeat().body for host in hosts]
+    assert counting.ordinary == 0
+    assert [one["role"] for one in told] == ["primary", "replica"]
+    unchanged = [{**one, "server_time": None, "data": None} for one in (*before, *told)]
+    assert unchanged[:2] == unchanged[2:]
+    after = primary.tenant.aggregate(primary.agent_id)
+    assert [after.machine(host.machine).last_seen_at for host in hosts] == [site.clock.now()] * 2
+
+
+def test_of_many_things_that_an_agent_says_by_turns_the_latest_are_known(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = known(site, V4c)
+
+    def say(mode: str) -> None:
+        body = {"status": "online", "instance_id": MACHINE, "mode": "spot", "availability_zone": mode}
+        assert agent.tenant.post(agent.at("/heartbeat"), body).status == 200
+
+    for number in range(MAX_WORDS + 1):
+        for _ in range(2):
+            say(f"words {number}")
+    counting = Counting(site, monkeypatch)
+    for number in range(1, MAX_WORDS + 1):
+        say(f"words {number}")
+    assert counting.ordinary == 0
+    say("words 0")
+    assert counting.ordinary == 1
 
 
 def test_a_change_is_in_the_very_next_answer_cv4(site: Site) -> None:

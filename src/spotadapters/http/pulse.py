@@ -25,7 +25,8 @@ from spotcore.prices import PriceReport
 from spotcore.service.prices import PriceAnswer, PriceSheet, Reporter
 from spotcore.steady import Steady
 
-MAX_KNOWN: Final = 50_000  # callers, about 3 KB each
+MAX_KNOWN: Final = 50_000  # callers, about 3 KB for each thing they say
+MAX_WORDS: Final = 3  # an agent's machines share one path: its heartbeats alternate between two names
 MAX_BODY: Final = 16_384
 UNREAD: Final = frozenset({"health_metrics", "timestamp"})  # members of a heartbeat that no rule reads
 SPECIAL: Final = ("x-response-shape", "cookie", "if-none-match")  # a call that sends one of these goes the ordinary way
@@ -77,7 +78,7 @@ class ShortWay:
 
     def __init__(self, pulses: Pulses, clock: Clock) -> None:
         self._clock = clock
-        self._known: dict[Key, Known] = {}
+        self._known: dict[Key, tuple[Known, ...]] = {}  # the latest first
         self._lock = Lock()
         self._beats: Groups[Sign, bool] = Groups(_by_place(pulses.note), "pulses")
         self._polls: Groups[Sign, bool] = Groups(_by_place(pulses.idle), "idle-polls")
@@ -136,8 +137,12 @@ class ShortWay:
         return is_done
 
     def _found(self, request: Request, body: bytes, is_fresh: Callable[[ClientId], bool]) -> Known | None:
-        known = self._known.get(_key(request))
-        if known is None or any(name in request.headers for name in SPECIAL) or known.words != words_of(body):
+        learned = self._known.get(_key(request))
+        if learned is None or any(name in request.headers for name in SPECIAL):
+            return None
+        words = words_of(body)
+        known = next((one for one in learned if one.words == words), None)
+        if known is None:
             return None
         repeat = known.repeat
         until = repeat.steady.until if repeat.steady is not None else repeat.until
@@ -150,7 +155,7 @@ class ShortWay:
     ) -> PriceAnswer | None:
         """What a price report added, once it is stored; None when the call has to go the ordinary way."""
         key = _key(request)
-        known = self._known.get(key)
+        known = next(iter(self._known.get(key, ())), None)
         if known is None or known.repeat.reporter is None or any(name in request.headers for name in SPECIAL):
             return None
         if not is_fresh(known.repeat.client_id):
@@ -183,10 +188,13 @@ class ShortWay:
         if steady is not None:
             sign = evolve(sign, instance_id=steady.instance_id, is_agents=steady.is_agents)
         known = Known(words=words, sign=sign, parts=tuple(shown.split(_NO_TIME_TEXT)), repeat=repeat, headers=headers)
+        key = _key(request)
         with self._lock:
+            before = self._known.pop(key, ())
+            others = [one for one in before if one.words != words and one.sign.revision == sign.revision]
             if len(self._known) >= MAX_KNOWN:
                 self._known.pop(next(iter(self._known)))  # the oldest
-            self._known[_key(request)] = known
+            self._known[key] = (known, *others[: MAX_WORDS - 1])
 
     def _forget(self, key: Key) -> None:
         with self._lock:
