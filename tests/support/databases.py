@@ -1,7 +1,6 @@
 """A database that is as good as new for each test: emptied rather than copied, its connections and their plans kept."""
 
 import json
-from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import psycopg
@@ -33,22 +32,22 @@ select count(*), sum(xmin::text::bigint) from parts"""
 """Changes whenever a part of the schema, or what is known of it, is added, altered or removed: each names the
 transaction that wrote it."""
 
-EMPTY: Final = """
-do $$
-declare
-    one regclass;
+RENEWAL: Final = """
+create function pg_temp.renew() returns void language plpgsql as $$
 begin
-    set local session_replication_role = replica;  -- final lines and links between rows must not keep them
-    for one in select c.oid from pg_class c where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace
-            and c.relname <> 'schema_migrations' loop
-        execute format('delete from only %s', one);
-    end loop;
-    perform setval(s.oid::regclass, 1, false) from pg_class s
-    where s.relkind = 'S' and s.relnamespace = 'public'::regnamespace;
+    -- final lines and links between rows must not keep them
+    perform set_config('session_replication_role', 'replica', true);
+    {}
 end $$"""
+"""With its statements spelled out it is planned once, and only the connection that made it has it."""
 
+DELETE: Final = sql.SQL("delete from only {};")
+REWIND: Final = sql.SQL("perform setval({}::regclass, 1, false);")
+SEED: Final = sql.SQL("insert into {0} overriding system value select * from jsonb_populate_recordset(null::{0}, {1});")
 
-SEED: Final = sql.SQL("insert into {0} overriding system value select * from jsonb_populate_recordset(null::{0}, %s)")
+SEQUENCES: Final = """
+select c.oid::regclass::text from pg_class c
+where c.relkind = 'S' and c.relnamespace = 'public'::regnamespace order by 1"""
 
 
 class Spoilt(Exception):
@@ -64,12 +63,18 @@ class WarmDatabase:
     connections: Connections
     _root: psycopg.Connection[Any]
     _schema: Any = field(init=False)
-    _seeds: Mapping[str, Sequence[Any]] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._schema = self._root.execute(SCHEMA).fetchone()
         tables = [table for (table,) in self._root.execute(TABLES)]
-        self._seeds = {table: rows for table in tables if (rows := self._rows(table))}
+        steps = [DELETE.format(sql.Identifier(table)) for table in tables]
+        steps += [REWIND.format(sql.Literal(name)) for (name,) in self._root.execute(SEQUENCES)]
+        steps += [
+            SEED.format(sql.Identifier(table), sql.Literal(json.dumps(rows)))
+            for table in tables
+            if (rows := self._rows(table))
+        ]
+        self._root.execute(sql.SQL(RENEWAL).format(sql.SQL("\n    ").join(steps)))
+        self._schema = self._root.execute(SCHEMA).fetchone()
 
     @classmethod
     def opened(cls, url: str) -> "WarmDatabase":
@@ -86,10 +91,7 @@ class WarmDatabase:
         try:
             if self._root.execute(SCHEMA).fetchone() != self._schema:
                 raise Spoilt("a test has changed the schema")
-            with self._root.transaction():
-                self._root.execute(EMPTY)
-                for table, rows in self._seeds.items():
-                    self._root.execute(SEED.format(sql.Identifier(table)), (json.dumps(rows),))
+            self._root.execute("select pg_temp.renew()")
         except psycopg.Error as error:
             raise Spoilt(str(error)) from error
 
