@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from functools import cache
 from typing import Final
 
 from starlette.applications import Starlette
@@ -88,24 +89,31 @@ SERVED: Final = (*ENDPOINTS, health.ROOT, *STREAMS)
 def create_app(parts: Parts, *, lifespan: Lifespan | None = None) -> Starlette:
     """The application over the given parts. ``lifespan`` opens and closes what the wiring brought."""
     application = Application(parts)
-    routes: list[BaseRoute] = [_route(one, _bound(application, one)) for one in sorted(ENDPOINTS, key=_seldomness)]
-    routes.append(_route(STREAM, _stream(application)))
     pages = Pages(
-        root=_bound(application, health.ROOT),
+        root=_serving(health.ROOT),
         find_session=_session_finder(application),
         dashboard=parts.dashboard,
         describe=lambda: document(SERVED, parts.server.version),
     )
-    routes += pages.routes()
-    routes += [_route(one, _live(application, one)) for one in events.streams]
     app = Starlette(
-        routes=routes,
+        routes=[*_routes(), *pages.routes()],
         lifespan=lifespan,
         exception_handlers={HTTPException: _http_failure, Exception: _unexpected},
     )
+    app.state.application = application
     app.router.redirect_slashes = False
     app.add_middleware(TrailingSlash)
     return app
+
+
+@cache
+def _routes() -> tuple[BaseRoute, ...]:
+    """Made once for all applications of a process: each request says which of them it is for."""
+    return (
+        *(_route(one, _serving(one)) for one in sorted(ENDPOINTS, key=_seldomness)),
+        _route(STREAM, _stream),
+        *(_route(one, _live(one)) for one in events.streams),
+    )
 
 
 def _seldomness(endpoint: Endpoint) -> tuple[bool, bool]:
@@ -120,9 +128,14 @@ def _route(endpoint: Endpoint, serve: Callable[[Request], Awaitable[Response]]) 
     return route
 
 
-def _bound(application: Application, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+def _application(request: Request) -> Application:
+    found: Application = request.app.state.application
+    return found
+
+
+def _serving(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
     async def serve(request: Request) -> Response:
-        return await application.serve(endpoint, request)
+        return await _application(request).serve(endpoint, request)
 
     return serve
 
@@ -131,24 +144,22 @@ def _session_finder(application: Application) -> Callable[[str], Awaitable[bool]
     return finder(application.sessions, lambda work: application.parts.lanes.run(work, Lane.ORDINARY))
 
 
-def _stream(application: Application) -> Callable[[Request], Awaitable[Response]]:
+async def _stream(request: Request) -> Response:
+    application = _application(request)
+    look = await application.open_stream(STREAM, request)
+    if isinstance(look, Response):
+        return look
+    parts, agent_id = application.parts, request.path_params["agent_id"]
+    return CommandStream(look, parts.lanes, parts.hub, agent_id, {"X-Request-ID": _request_id(request)})
+
+
+def _live(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
     async def serve(request: Request) -> Response:
-        look = await application.open_stream(STREAM, request)
-        if isinstance(look, Response):
-            return look
-        parts, agent_id = application.parts, request.path_params["agent_id"]
-        return CommandStream(look, parts.lanes, parts.hub, agent_id, {"X-Request-ID": _request_id(request)})
-
-    return serve
-
-
-def _live(application: Application, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
-    parts = application.parts
-
-    async def serve(request: Request) -> Response:
+        application = _application(request)
         opened = await application.open_live(endpoint, request)
         if isinstance(opened, Response):
             return opened
+        parts = application.parts
         shared = Surroundings(
             hub=parts.live, lanes=parts.lanes, clock=parts.clock, feed=parts.reads.live if parts.reads else None
         )
