@@ -3,19 +3,13 @@
 Bounded for every run; ``HYPOTHESIS_PROFILE=long`` looks longer.
 """
 
+from functools import cache
 from typing import Any
 
 import pytest
-import schemathesis
 from attrs import frozen
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
 
 from spotadapters.http.app import SERVED
 from spotadapters.http.openapi import document
@@ -24,10 +18,25 @@ from tests.support.effort import fewer
 from tests.support.server import ADMIN_TOKEN, Site, Tenant
 from tests.support.wire_agents import V4c
 
-CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
-SCHEMA = schemathesis.openapi.from_dict(document(SERVED, "test"))
 STREAMS = "text/event-stream"  # endless: their frames have tests of their own
 ROWS = [row for row in SERVED if row.gives != STREAMS]
+
+
+@cache
+def _described() -> Any:
+    """The document as Schemathesis reads it. The library loads here: every worker collects this file, one runs it."""
+    import schemathesis
+
+    return schemathesis.openapi.from_dict(document(SERVED, "test"))
+
+
+@cache
+def _checks() -> list[Any]:
+    from schemathesis.checks import not_a_server_error
+    from schemathesis.specs.openapi import checks
+
+    conformances = [checks.status_code_conformance, checks.content_type_conformance, checks.response_schema_conformance]
+    return [not_a_server_error, *conformances]
 
 
 @frozen
@@ -64,7 +73,7 @@ class Scene:
             sent = {"method": sent["method"], "url": sent["url"], "files": {"files": ("m.json", content)}}
         headers = {**dict(sent.pop("headers", None) or {}), "Authorization": f"Bearer {token}"}
         response = self.tenant.site.http.request(headers=headers, **sent)
-        case.validate_response(response, checks=CHECKS)
+        case.validate_response(response, checks=_checks())
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +85,7 @@ def standing(module_site: Site) -> Scene:
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.number} {row.path}")
 def test_every_answer_is_one_that_the_document_describes(shared_site: Site, standing: Scene, row: Endpoint) -> None:
     scene = standing if row.method == "GET" else Scene.on(shared_site)
-    cases = SCHEMA[row.path][row.method].as_strategy()
+    cases = _described()[row.path][row.method].as_strategy()
 
     @settings(max_examples=fewer(16), suppress_health_check=list(HealthCheck), deadline=None)
     @given(case=cases, real=st.booleans(), content=st.binary(max_size=99) if row.uploads is not None else st.just(b""))

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import matplotlib.dates
-import matplotlib.image
 import pytest
 
 from spotadapters.history.plotting import Point, picture, plot
@@ -30,6 +28,8 @@ def drawn(*rows: Point, ondemand: Decimal | None = None) -> Any:
 
 def runs(axes: Any) -> list[list[tuple[int, float]]]:
     """The lines of the series: minutes after the start, price."""
+    import matplotlib.dates  # not above: every worker collects this file, one runs it
+
     found = []
     for line in axes.get_lines():
         if line.get_linestyle() == "-":
@@ -107,6 +107,8 @@ def test_the_picture_says_what_it_shows_and_begins_at_nothing() -> None:
 
 
 def test_times_are_utc_whatever_the_zone_of_the_host_gr5(monkeypatch: pytest.MonkeyPatch) -> None:
+    import matplotlib.dates
+
     monkeypatch.setitem(matplotlib.rcParams, "timezone", "America/New_York")
     figure = picture(POOL, points(*range(12 * 24)), None)
     figure.canvas.draw()
@@ -119,6 +121,8 @@ def test_times_are_utc_whatever_the_zone_of_the_host_gr5(monkeypatch: pytest.Mon
 def test_a_png_has_pixels_in_the_colours_of_the_series(tmp_path: Path) -> None:
     file = tmp_path / "pool.png"
     plot(POOL, [*points(0, 1), *points(2, filled=True), *points(3, doubtful=True)], D("0.096"), file)
+    import matplotlib.image
+
     image = matplotlib.image.imread(file)
     assert image.shape[:2] == (540, 1320)
     for colour in ("1f6feb", "d97706", "dc2626"):
