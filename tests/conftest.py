@@ -17,8 +17,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from spotadapters.embedded import EmbeddedStack
-from spotadapters.postgres.migrate import migrate
 from tests.support.databases import Spoilt, WarmDatabase
+from tests.support.prepared import TEMPLATE, Preparation, add_template, lay_out
 from tests.support.server import Site, a_site, site_on
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -51,6 +51,20 @@ WAITING_TO_BUSY: Final = 0.8  # of the time in files that wait and in others: mo
 def pytest_xdist_auto_num_workers() -> int:
     """Two for each processor: tests of faults and whole servers wait most of the time."""
     return 2 * (os.cpu_count() or 1)
+
+
+_preparation: list[Preparation] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where workers are to come, what each of them would have to make is made once."""
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        _preparation.append(Preparation.begin(_fastest_folder()))
+
+
+def pytest_unconfigure() -> None:
+    for one in _preparation:
+        one.end()
 
 
 def pytest_runtest_teardown() -> None:
@@ -131,21 +145,21 @@ def servers() -> Iterator[EmbeddedStack]:
 
 def _opened(folder: Path) -> EmbeddedStack:
     folder.chmod(0o755)  # ours alone; the servers' user must pass through
+    lay_out(folder / "data")
     return EmbeddedStack(folder / "data", on_event=lambda _: None, durable=False)
 
 
 @pytest.fixture(scope="session")
 def template_url(servers: EmbeddedStack) -> str:
     """A migrated database to copy from."""
-    url = _create(servers, "template_spotcore")
-    migrate(url)
-    return url
+    add_template(servers)
+    return servers.database_url.rpartition("/")[0] + f"/{TEMPLATE}"
 
 
 @pytest.fixture(scope="module")
 def module_site(servers: EmbeddedStack, template_url: str) -> Iterator[Site]:  # noqa: ARG001
     """See ``shared_site``."""
-    with _fresh(servers, "test", template="template_spotcore") as url, site_on(url) as opened:
+    with _fresh(servers, "test", template=TEMPLATE) as url, site_on(url) as opened:
         yield opened
 
 
@@ -170,7 +184,7 @@ def warm_database(servers: EmbeddedStack, warm_databases: list[WarmDatabase]) ->
     """A migrated database as good as new, with open connections."""
     if not warm_databases:
         name = f"warm_{next(_numbers)}"
-        warm_databases.append(WarmDatabase.opened(_create(servers, name, "template_spotcore")))
+        warm_databases.append(WarmDatabase.opened(_create(servers, name, TEMPLATE)))
     one = warm_databases[0]
     yield one
     try:
@@ -190,7 +204,7 @@ def database_url(warm_database: WarmDatabase) -> str:
 @pytest.fixture(scope="module")
 def module_database_url(servers: EmbeddedStack, template_url: str) -> Iterator[str]:  # noqa: ARG001
     """A migrated database for all tests of a module that bring their own clients and look at nothing else."""
-    with _fresh(servers, "test", template="template_spotcore") as url:
+    with _fresh(servers, "test", template=TEMPLATE) as url:
         yield url
 
 

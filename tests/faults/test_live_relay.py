@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from spotadapters.embedded import EmbeddedStack
+from tests.support.prepared import lay_out
 from tests.support.server import Site
 from tests.support.up import TOKEN, Up
 from tests.support.wire_agents import V4c
@@ -58,6 +59,7 @@ def beat(up: Up, client: str, agent: str, word: str) -> None:
 
 
 def test_a_stream_of_one_server_hears_of_another_ones_commits_and_resumes_there(folder: Path) -> None:
+    lay_out(folder)
     with EmbeddedStack(folder, on_event=lambda _: None, durable=False) as stack:
         environment = {
             "SPOTCORE_DATABASE_URL": stack.database_url,

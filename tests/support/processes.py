@@ -15,6 +15,7 @@ from spotadapters.embedded import EmbeddedStack
 from spotadapters.postgres.migrate import migrate
 from tests.support.commands import Command
 from tests.support.load import call
+from tests.support.prepared import lay_out
 from tests.support.up import TOKEN, free_port
 
 
@@ -94,6 +95,7 @@ def an_installation(folder: Path, *, durable: bool = False) -> Iterator[Installa
     """Shared servers, migrated; all processes are ended at the end."""
     folder.mkdir(exist_ok=True)
     folder.chmod(0o755)
+    lay_out(folder / "servers")
     with EmbeddedStack(folder / "servers", on_event=lambda _: None, durable=durable) as stack:
         migrate(stack.database_url)
         installation = Installation(stack, folder)
