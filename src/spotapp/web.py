@@ -3,19 +3,25 @@
 import asyncio
 import contextlib
 import gc
+import logging
 import resource
 import signal
 import socket
+import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
+import psycopg
 import uvicorn
 from starlette.applications import Starlette
 
 from spotadapters.http.app import create_app as http_app
 from spotadapters.jobs.scheduler import Scheduler
 from spotapp.closing import keep_out
+from spotapp.loading import load
 from spotapp.wiring import Wiring
+
+log = logging.getLogger("spotapp.web")
 
 KEEP_ALIVE_SECONDS: Final = 75
 """Longer than any pause of an agent between two calls (60 s), and than what balancers keep by default. A connection
@@ -71,8 +77,24 @@ def run(
 ) -> None:
     """Serve until SIGINT or SIGTERM, then finish what is being answered."""
     raise_open_files()
-    server = _Server(server_config(create_app(wiring, scheduler)), on_ready, wiring.parts.hub.close)
+
+    def ready() -> None:
+        on_ready()
+        threading.Thread(target=_rehearse, args=(wiring,), name="rehearsal", daemon=True).start()
+
+    server = _Server(server_config(create_app(wiring, scheduler)), ready, wiring.parts.hub.close)
     server.run(sockets=[listening])
+
+
+def _rehearse(wiring: Wiring) -> None:
+    """Once the server answers: a first storm should not be slower than the next."""
+    load("spotadapters.postgres.rehearsal")
+    from spotadapters.postgres.rehearsal import rehearsal
+
+    try:
+        wiring.connections.rehearse(rehearsal(wiring.parts.clock))
+    except psycopg.Error as error:  # a database that is away, or a server that is ending already
+        log.warning("not_rehearsed", extra={"reason": type(error).__name__})
 
 
 def server_config(app: Starlette) -> uvicorn.Config:

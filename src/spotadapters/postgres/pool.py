@@ -27,6 +27,8 @@ CONNECT_SECONDS = 1
 FEW: Final = 4  # connections of a standing pool that are open when nobody asks
 ROLE: Final = "spotcore_app"  # not the owner: row-level security binds it
 
+REHEARSE: Final = "select rehearse(%(client)s, %(ready)s, %(moved)s)"
+
 Connection = psycopg.Connection[Row]
 Pool = ConnectionPool[BoundedConnection]
 
@@ -51,13 +53,6 @@ def _configure(connection: Connection) -> None:
     connection.execute(text, (names, values))
 
 
-def _warmed(connection: Connection) -> None:
-    """Ready for a storm: nothing is planned for the first time in the middle of one."""
-    _configure(connection)
-    connection.prepare_threshold = 0
-    connection.execute("select warm_up()")
-
-
 class Connections:
     """Three pools on one database. Use it as a context manager; it opens without waiting for the database."""
 
@@ -68,7 +63,8 @@ class Connections:
         self.size = size
         few, ready = (FEW, reserve) if standing else (0, 0)
         self._ordinary = _Lender(database_url, "ordinary", size, self._silent, kept=min(few, size))
-        self._urgent = _Lender(database_url, "urgent", reserve, self._silent, kept=ready, warm=True)
+        self._urgent = _Lender(database_url, "urgent", reserve, self._silent, kept=ready, configure=self._warmed)
+        self._rehearsed: Mapping[str, Any] | None = None
         singles = max(2, size // 2)
         self._single = _Lender(database_url, "single", singles, self._silent, kept=min(few, singles))
 
@@ -84,6 +80,23 @@ class Connections:
             with contextlib.suppress(PoolTimeout):
                 lender.pool.wait(timeout=0.5)  # a connection still being opened would be left behind
             lender.pool.close(timeout=2)
+
+    def rehearse(self, rows: Mapping[str, Any]) -> None:
+        """Play a failover of those rows (``rehearsal.py``) through and undo it: on each connection of the reserve, and
+        on those that will be opened. Raises ``psycopg.Error`` when it cannot be done."""
+        self._rehearsed = rows
+        for _ in range(self._urgent.pool.get_stats().get("pool_size", 0)):  # one after the other, each once
+            with self._urgent.lent() as connection:
+                connection.execute(REHEARSE, rows)
+
+    def _warmed(self, connection: Connection) -> None:
+        """Ready for a storm: nothing is planned for the first time in the middle of one."""
+        _configure(connection)
+        connection.prepare_threshold = 0
+        connection.execute("select warm_up()")
+        if self._rehearsed is not None:
+            with contextlib.suppress(psycopg.DatabaseError):  # it works all the same, only slower at first
+                connection.execute(REHEARSE, self._rehearsed)
 
     @property
     def _lenders(self) -> "tuple[_Lender, ...]":
@@ -134,7 +147,7 @@ class _Lender:
         on_silence: Callable[[], None],
         *,
         kept: int,
-        warm: bool = False,
+        configure: Callable[[Connection], None] = _configure,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.pool: Pool = ConnectionPool(
@@ -151,7 +164,7 @@ class _Lender:
                 "connect_timeout": CONNECT_SECONDS,
                 "autocommit": True,
             },
-            configure=_warmed if warm else _configure,
+            configure=configure,
             check=None,
         )
         self._on_silence = on_silence

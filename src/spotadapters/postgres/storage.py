@@ -335,7 +335,7 @@ class PostgresAgents:
     def save(self, *outcomes: Outcome) -> None:
         waiting = [outcome.after.agent.agent_id for outcome in outcomes if _has_fresh_command(outcome)]
         with translated():
-            self._connection.execute(query("agents_save"), {"doc": Jsonb(_document(outcomes)), "waiting": waiting})
+            self._connection.execute(query("agents_save"), {"doc": Jsonb(document(outcomes)), "waiting": waiting})
         for outcome in outcomes:
             self._heard.note(outcome.events)
 
@@ -368,7 +368,7 @@ def _aggregate(data: dict[str, Any]) -> Aggregate:
     )
 
 
-def _document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """Everything that differs, as one JSON object; rows that give up a unique place come before those that take it."""
     written: dict[str, list[Any]] = {}
     gain = Decimal(0)

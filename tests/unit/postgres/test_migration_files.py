@@ -37,6 +37,7 @@ FINGERPRINTS: Final = {
     "0033_agent_documents.sql": "6b64f88ef25b17aa",
     "0034_reports_looked_up.sql": "7426eea7cc567db8",
     "0035_known_agents.sql": "ac7012bdac940521",
+    "0036_rehearsals.sql": "b26fbda192962f45",
 }
 """A new file adds a line. A line that has been on main is never changed: what shall be otherwise is a new migration."""
 
