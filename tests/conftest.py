@@ -22,7 +22,7 @@ from tests.support.prepared import TEMPLATE, Preparation, add_template, lay_out
 from tests.support.server import Site, a_site, site_on
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
-settings.register_profile("ci", deadline=None, derandomize=True, max_examples=50, suppress_health_check=SLOW)
+settings.register_profile("ci", deadline=None, derandomize=True, max_examples=40, suppress_health_check=SLOW)
 settings.register_profile("dev", deadline=None, max_examples=30, suppress_health_check=SLOW)
 settings.register_profile(
     "hunt",

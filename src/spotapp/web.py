@@ -29,6 +29,7 @@ that is closed just as an agent reuses it is a failed call, and one failed heart
 QUEUE_SECONDS: Final = 0.2  # a handshake takes a round trip
 DRAIN_SECONDS: Final = 0.5
 ENOUGH_FILES: Final = 65_536
+REHEARSAL_SECONDS: Final = 3.0  # once the server answers: first come the agents that have missed it
 COLLECT_AFTER: Final = (20_000, 20, 100)  # objects, and collections of the generation before
 
 
@@ -78,16 +79,22 @@ def run(
     """Serve until SIGINT or SIGTERM, then finish what is being answered."""
     raise_open_files()
 
+    later = threading.Timer(REHEARSAL_SECONDS, _rehearse, [wiring])
+    later.daemon = True
+
     def ready() -> None:
         on_ready()
-        threading.Thread(target=_rehearse, args=(wiring,), name="rehearsal", daemon=True).start()
+        later.start()
 
     server = _Server(server_config(create_app(wiring, scheduler)), ready, wiring.parts.hub.close)
-    server.run(sockets=[listening])
+    try:
+        server.run(sockets=[listening])
+    finally:
+        later.cancel()
 
 
 def _rehearse(wiring: Wiring) -> None:
-    """Once the server answers: a first storm should not be slower than the next."""
+    """A first storm should not be slower than the next."""
     load("spotadapters.postgres.rehearsal")
     from spotadapters.postgres.rehearsal import rehearsal
 
