@@ -101,10 +101,9 @@ class Shortcuts:
         if state is None or self._outage.is_on:
             return None
         try:
-            beat = read_beat(body)
+            outcome = await self._judged(request, heard(agent_id, read_beat(body), state))
         except SpotError:
-            return None  # the ordinary way says what is wrong
-        outcome = await self._judged(request, heard(agent_id, beat, state))
+            return None  # the ordinary way says what is wrong, and knows what to say in an outage (T03, Z32)
         if outcome is None:
             return None
         self._remembered.keep(request.headers["authorization"], agent_id, outcome.answer)

@@ -8,7 +8,7 @@ import pytest
 
 from spotadapters.http.lanes import Lane, Lanes
 from spotadapters.http.moves import CALLS, MOST, MOST_STATES, SECONDS, Moves
-from tests.unit.http.frame import Frame, a_frame
+from tests.unit.http.frame import AWAY, Frame, a_frame
 from tests.unit.http.test_storm import guarded
 
 PROMOTED = SimpleNamespace(new_instance_id="i-0b", duplicate=False)
@@ -176,6 +176,20 @@ def test_the_first_heartbeat_of_the_new_primary_passes_and_the_next_is_like_any_
     assert lanes() == [Lane.MOVED]
     assert (beat(row, row.standby), lanes()) == ("primary", hurried)
     assert (beat(row, row.standby), lanes()) == ("primary", [Lane.PULSE])
+
+
+def test_t03_z32_a_first_heartbeat_in_an_outage_is_answered_as_any_other(frame: Frame) -> None:
+    _, token = frame.client()
+    row = guarded(frame, token, 1)
+    frame.call("POST", row.path("heartbeat"), token, json={"instance_id": row.machine})
+    assert frame.call("POST", row.path(), token, json={"instance_id": row.machine}).status_code == 200
+    frame.storage.failure = AWAY
+    answer = frame.call("POST", row.path("heartbeat"), token, json={"instance_id": row.standby})
+    assert (answer.status_code, answer.json()["acknowledged"]) == (200, False)
+    frame.storage.failure = None
+    assert frame.call("GET", "/health").status_code == 200  # the database is back
+    told = frame.call("POST", row.path("heartbeat"), token, json={"instance_id": row.standby}).json()
+    assert (told["acknowledged"], told["role"]) == (True, "primary")
 
 
 def test_of_another_tenant_nobody_gets_past_by_it_gr_8(frame: Frame) -> None:
