@@ -42,8 +42,11 @@ class Moves:
         self.committed(agent_id, state)
 
     def committed(self, agent_id: str, state: Aggregate | None) -> None:
-        """The agent's state after a call that concerned its move, if it is at hand."""
-        if state is not None and (agent_id in self._states or len(self._states) < MOST_STATES):
+        """The agent's state after a call that concerned its move, if it is at hand. When the move has ended meanwhile,
+        nobody will ask for it."""
+        if state is None or agent_id not in self._until:
+            return
+        if agent_id in self._states or len(self._states) < MOST_STATES:
             self._states[agent_id] = state
 
     def state(self, agent_id: str) -> Aggregate | None:

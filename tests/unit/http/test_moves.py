@@ -107,6 +107,8 @@ def test_the_state_that_was_committed_last_is_known_until_the_move_is_over(moves
     assert moves.state("a1") is third
     moves.answered("a1", SimpleNamespace(role="primary"))
     assert moves.state("a1") is None
+    moves.committed("a1", third)  # by a call that was under way
+    assert moves._states == {}
     moves.noticed("a1", PROMOTED, state=first)
     moves.noticed("a1", PROMOTED)  # the next failover went another way: what is known is over
     assert moves.state("a1") is None
