@@ -80,7 +80,10 @@ class WarmDatabase:
     def opened(cls, url: str) -> "WarmDatabase":
         """Call ``close`` in the end."""
         root = psycopg.connect(url, autocommit=True, options="-c lock_timeout=500")
-        return cls(url, Connections(url, size=SIZE, reserve=RESERVE).__enter__(), root)
+        connections = Connections(url, size=SIZE, reserve=RESERVE).__enter__()
+        for lender in connections._lenders:
+            lender.pool.wait()  # what opens them uses `random`, which must rest while Hypothesis draws
+        return cls(url, connections, root)
 
     def close(self) -> None:
         self._root.close()

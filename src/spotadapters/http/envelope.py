@@ -1,5 +1,6 @@
 """Three presentations of one payload (http-api 1.2)."""
 
+import os
 import random
 import re
 import uuid
@@ -15,6 +16,8 @@ from spotadapters.wire.sheets import CSV_TYPE
 
 RESERVED: Final = frozenset({"status", "data", "error", "message", "code", "details"})
 JSON_TYPE: Final = "application/json; charset=utf-8"
+_names = random.Random()  # its own: who seeds the module's, such as a test, does not give two requests one name
+os.register_at_fork(after_in_child=_names.seed)
 _REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -52,7 +55,7 @@ def request_id_of(header: str | None) -> str:
     randomness."""
     if header is not None and _REQUEST_ID.fullmatch(header):
         return header
-    return str(uuid.UUID(int=random.getrandbits(128), version=4))
+    return str(uuid.UUID(int=_names.getrandbits(128), version=4))
 
 
 def success(answer: Answer, *, mirror: bool, shape: str) -> bytes:
