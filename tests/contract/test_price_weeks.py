@@ -14,6 +14,7 @@ from spotadapters.postgres.pool import Connections
 from spotadapters.postgres.retention import Retention
 from spotadapters.postgres.storage import PostgresStorage
 from tests.contract.test_pulse_groups import Ward, a_ward
+from tests.support.databases import wait_until_open
 from tests.support.rows import Connection, count_of, put
 from tests.support.world import START, ZONES, FakeClock, World, a_world
 
@@ -28,13 +29,14 @@ _worlds = count(1)
 @pytest.fixture(scope="module")
 def pools(module_database_url: str) -> Iterator[Connections]:
     with Connections(module_database_url, size=5, reserve=1) as connections:
+        wait_until_open(connections)
         yield connections
 
 
 @pytest.fixture
-def root(module_database_url: str) -> Iterator[Connection]:
+def root(pools: Connections) -> Iterator[Connection]:
     """The owner of a database that has no week and no price yet, as one whose scheduler has never run."""
-    with closing(psycopg.connect(module_database_url, autocommit=True)) as connection:
+    with closing(psycopg.connect(pools.database_url, autocommit=True)) as connection:
         for week in weeks(connection):
             connection.execute(f"drop table {week}")
         connection.execute("truncate raw_prices, price_buckets, pools cascade")

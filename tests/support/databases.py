@@ -81,8 +81,7 @@ class WarmDatabase:
         """Call ``close`` in the end."""
         root = psycopg.connect(url, autocommit=True, options="-c lock_timeout=500")
         connections = Connections(url, size=SIZE, reserve=RESERVE).__enter__()
-        for lender in connections._lenders:
-            lender.pool.wait()  # what opens them uses `random`, which must rest while Hypothesis draws
+        wait_until_open(connections)
         return cls(url, connections, root)
 
     def close(self) -> None:
@@ -101,3 +100,10 @@ class WarmDatabase:
     def _rows(self, table: str) -> list[Any]:
         text = sql.SQL("select to_jsonb(t) from only {} t").format(sql.Identifier(table))
         return [row for (row,) in self._root.execute(text)]
+
+
+def wait_until_open(connections: Connections) -> None:
+    """Until nothing opens connections any more: that reads tables, and uses ``random``, which must rest while Hypothesis
+    draws."""
+    for lender in connections._lenders:
+        lender.pool.wait()

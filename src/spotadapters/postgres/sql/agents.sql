@@ -19,10 +19,11 @@ where waiting is not null;
 select a.life, a.build, a.able_since_registration, exists (
     select 1 from commands k where k.client_id = a.client_id and k.agent_id = a.agent_id
         and k.state in ('pending', 'executing')), a.revision
-from agents a
-where a.client_id = %(client_id)s and a.agent_id = coalesce(
-    (select m.merged_into from agents m where m.client_id = %(client_id)s and m.agent_id = %(agent_id)s),
-    %(agent_id)s);
+from agents m
+-- no coalesce: row-level security holds it for leaky, and would have it applied to all of a client's agents
+join agents a on (a.client_id = m.client_id) is true
+    and a.agent_id = case when m.merged_into is null then m.agent_id else m.merged_into end
+where (m.client_id = %(client_id)s) is true and m.agent_id = %(agent_id)s;
 
 -- Polls that wait, of many clients: each names the client it is about. A suspended client's agents may wait on.
 -- name: polls_changed
