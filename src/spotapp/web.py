@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 from spotadapters.http.app import create_app as http_app
 from spotadapters.jobs.scheduler import Scheduler
 from spotapp.closing import keep_out
+from spotapp.listening import doors
 from spotapp.loading import load
 from spotapp.wiring import Wiring
 
@@ -88,7 +89,7 @@ def run(
 
     server = _Server(server_config(create_app(wiring, scheduler)), ready, wiring.parts.hub.close)
     try:
-        server.run(sockets=[listening])
+        server.run(sockets=doors(listening))
     finally:
         later.cancel()
 
