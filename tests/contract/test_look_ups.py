@@ -33,9 +33,15 @@ CALLS: Final = {
     "load_free_agents": "select load_free_agents(%(client_id)s, array[%(agent_id)s], %(since)s, '{}', '{}', '{}', '{}')",
     "hold_known_agents": "select hold_known_agents(%(client_id)s, array[%(agent_id)s], array[%(revision)s]::bigint[])",
     "market_of": "select market_of(%(client_id)s, %(type)s, 'us-east-1', %(now)s, %(since)s)",
-    "agent_poll": query("agent_poll"),
     "record_reports": "select record_reports(%(report)s)",
-}
+    **{
+        name: query(name)
+        for name in (
+            "credential_find", "session_find", "agent_poll", "agent_by_logical_id", "agent_exists_elsewhere",
+            "machine_bindings",
+        )
+    },
+}  # fmt: skip
 COPY: Final = """
 insert into {table}
 select (jsonb_populate_record(t, (
@@ -108,9 +114,15 @@ def _fleet(root: Session, warm_database: WarmDatabase) -> Mapping[str, Any]:
         "revision": agent.revision, "instance_id": agent.primary_id, "is_agents": True, "at": now.isoformat(),
         "due_at": (now + timedelta(minutes=2)).isoformat(), "source": "primary", "rank": 1, "confidence": 1,
     }  # fmt: skip
+    root.execute(
+        "insert into sessions (session_hash, token_hash, created_at, seen_at) values ('s', %s, %s, %s)",
+        (token, now, now),
+    )
     return {
         "client_id": world.client_id, "agent_id": ready.agent_id, "type": TYPE, "revision": agent.revision, "now": now,
-        "since": now - timedelta(days=1), "signs": Jsonb([sign]), "report": Jsonb({"signs": [sign], "items": [], "ondemand": []}),
+        "since": now - timedelta(days=1), "signs": Jsonb([sign]),
+        "report": Jsonb({"signs": [sign], "items": [], "ondemand": []}), "token_hash": token, "session_hash": "s",
+        "logical_agent_id": agent.logical_agent_id, "cloud_id": ready.standby,
     }  # fmt: skip
 
 

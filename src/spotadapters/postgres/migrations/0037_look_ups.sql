@@ -17,6 +17,7 @@ create index switches_by_old_machine on switches (old_instance_id, client_id);
 drop index switches_by_old;
 create index switches_by_agent on switches (agent_id, client_id, recorded_at desc);
 drop index switches_of_agent;
+create index agents_retiring on agents (client_id) where life = 'retiring';
 
 -- As in 0033, but replicas are looked for among the agent's: the planner had all replicas of all clients hashed as soon as
 -- one machine of the agent had ended long ago. "is true" keeps the client out of the index conditions: an agent's id is

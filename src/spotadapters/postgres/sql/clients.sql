@@ -42,8 +42,8 @@ select agent_id from agents where client_id = %(client_id)s and life <> 'deleted
 order by registered_at, agent_id;
 
 -- name: credential_find
-select t.client_id is null, to_jsonb(c)::text, exists (
-    select 1 from agents a where a.client_id = c.client_id and a.life = 'retiring' and c.status = 'deleted')
+select t.client_id is null, to_jsonb(c)::text, case when c.status = 'deleted' then exists (
+    select 1 from agents a where a.client_id = c.client_id and a.life = 'retiring') else false end
 from tokens t left join clients c on c.client_id = t.client_id
 where t.token_hash = %(token_hash)s and (t.expires_at is null or t.expires_at > %(now)s);
 
@@ -52,8 +52,8 @@ update clients set last_sync_at = %(now)s
 where client_id = %(client_id)s and (last_sync_at is null or last_sync_at < %(now)s - interval '30 seconds');
 
 -- name: session_find
-select to_jsonb(s)::text, t.client_id is null, to_jsonb(c)::text, exists (
-    select 1 from agents a where a.client_id = c.client_id and a.life = 'retiring' and c.status = 'deleted')
+select to_jsonb(s)::text, t.client_id is null, to_jsonb(c)::text, case when c.status = 'deleted' then exists (
+    select 1 from agents a where a.client_id = c.client_id and a.life = 'retiring') else false end
 from sessions s join tokens t on t.token_hash = s.token_hash left join clients c on c.client_id = t.client_id
 where s.session_hash = %(session_hash)s and (t.expires_at is null or t.expires_at > %(now)s);
 
