@@ -3,15 +3,18 @@
 Fifty termination notices at once, each sent twice, while 24 connections send heartbeats and polls. Afterwards every
 agent must have exactly one primary, its replica. Then rounds that take turns with the floor: the same storm until a
 second connection sees the new primary, against a bare server that moves a role in one durable statement and reads it.
+And once more with two web processes, where the one that gets the notice is not the one that the new primary asks.
 """
 
 import asyncio
+import contextlib
 import json
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from itertools import cycle
 from typing import Any
 
 import psycopg
@@ -22,6 +25,8 @@ from benchmarks.floor import SCHEMA
 from benchmarks.results import Ratio, Report, finish, options_of
 from benchmarks.site import Http, Running, free_port, process, running_server, wait_until
 from benchmarks.wire import Answered, Line, percentile
+from spotadapters.embedded.valkey import running_redis_url
+from spotapp.web import REHEARSAL_SECONDS
 
 NOTICES = 50
 BACKGROUND = 24
@@ -29,6 +34,7 @@ WAITERS = 20
 LIMIT_MS = 250.0
 SETTLE_SECONDS = 2.0
 VISIBLE_SECONDS = 10.0
+READY_SECONDS = 2 * REHEARSAL_SECONDS
 TYPE, REGION = "m5.large", "us-east-1"
 
 Row = tuple[str, str, str]
@@ -69,8 +75,9 @@ async def storm(port: int, token: str, fleet: list[Row]) -> tuple[list[float], i
     return [took for took, _ in done], sum(wrong for _, wrong in done)
 
 
-async def visible(port: int, token: str, fleet: list[Row]) -> list[float]:
-    """All notices at once; milliseconds until a second connection's heartbeat of the standby says it is primary."""
+async def visible(ports: Sequence[int], token: str, fleet: list[Row]) -> list[float]:
+    """All notices at once; milliseconds until a second connection's heartbeat of the standby says it is primary. Of
+    several ports each agent's notice goes to one, and its heartbeat to the next."""
 
     async def ask(line: Line, row: Row) -> None:
         assert (await _notice(line, row)).status == 200
@@ -81,7 +88,7 @@ async def visible(port: int, token: str, fleet: list[Row]) -> list[float]:
             (await line.call("POST", f"/api/agents/{agent_id}/heartbeat", beat(standby))).data["role"] == "primary"
         )
 
-    return await _all_at_once(port, token, fleet, "/health", ask, is_seen)
+    return await _all_at_once(ports, token, fleet, "/health", ask, is_seen)
 
 
 async def floor_visible(port: int, token: str, agents: list[Row]) -> list[float]:
@@ -93,7 +100,7 @@ async def floor_visible(port: int, token: str, agents: list[Row]) -> list[float]
     async def is_seen(line: Line, row: Row) -> bool:
         return bool((await line.call("GET", f"/role/{row[0]}")).data["primary"] == row[2])
 
-    return await _all_at_once(port, token, agents, "/role/a1", ask, is_seen)
+    return await _all_at_once((port,), token, agents, "/role/a1", ask, is_seen)
 
 
 async def _notice(line: Line, row: Row) -> Answered:
@@ -108,7 +115,7 @@ def beat(machine: str) -> dict[str, Any]:
 
 
 async def _all_at_once(
-    port: int,
+    ports: Sequence[int],
     token: str,
     rows: list[Row],
     warm: str,
@@ -122,8 +129,13 @@ async def _all_at_once(
             assert time.perf_counter() - begin < VISIBLE_SECONDS, row
         return (time.perf_counter() - begin) * 1000
 
-    async with _lines(port, token, 2 * len(rows), warm) as lines:
-        return list(await asyncio.gather(*map(run, lines[::2], lines[1::2], rows)))
+    async with contextlib.AsyncExitStack() as stack:
+        lines = [await stack.enter_async_context(_lines(port, token, 2 * len(rows), warm)) for port in ports]
+        pairs = [
+            (lines[place % len(ports)][2 * place], lines[(place + 1) % len(ports)][2 * place + 1])
+            for place in range(len(rows))
+        ]
+        return list(await asyncio.gather(*(run(*pair, row) for pair, row in zip(pairs, rows, strict=True))))
 
 
 @asynccontextmanager
@@ -138,12 +150,13 @@ async def _lines(port: int, token: str, number: int, warm: str) -> AsyncIterator
 
 
 @asynccontextmanager
-async def background(port: int, token: str, agents: list[tuple[str, str]]) -> AsyncIterator[list[int]]:
-    """Connections that heartbeat and poll without a pause; how many requests so far, and how many failed."""
+async def background(ports: Sequence[int], token: str, agents: list[tuple[str, str]]) -> AsyncIterator[list[int]]:
+    """Connections that heartbeat and poll without a pause, divided among the ports; how many requests so far, and how
+    many failed."""
     counts = [0, 0]
     is_over = False
 
-    async def run(agent_id: str, machine: str) -> None:
+    async def run(port: int, agent_id: str, machine: str) -> None:
         line = Line(port, token)
         while not is_over:
             for method, what, body in (("POST", "heartbeat", beat(machine)), ("GET", "pending-commands", None)):
@@ -152,8 +165,8 @@ async def background(port: int, token: str, agents: list[tuple[str, str]]) -> As
         line.close()
 
     async with asyncio.TaskGroup() as tasks:
-        for row in agents:
-            tasks.create_task(run(*row))
+        for port, row in zip(cycle(ports), agents, strict=False):
+            tasks.create_task(run(port, *row))
         await asyncio.sleep(SETTLE_SECONDS)
         yield counts
         is_over = True
@@ -195,6 +208,25 @@ def a_floor(running: Running) -> Iterator[Http]:
         yield Http(port, "t")
 
 
+@contextmanager
+def beside(running: Running) -> Iterator[int]:
+    """The port of a second web process on the same database, once it has rehearsed its first storm."""
+    port = free_port()
+    environment = {
+        "SPOTCORE_DATABASE_URL": running.database_url, "SPOTCORE_REDIS_URL": running_redis_url(running.folder) or "",
+        "SPOTCORE_ADMIN_TOKEN": running.http.token, "SPOTCORE_LOG_LEVEL": "error",
+        "SPOTCORE_DATA_DIR": str(running.folder.parent / "beside"),
+    }  # fmt: skip
+    with process([sys.executable, "-m", "spotapp.cli", "serve", "--port", str(port)], **environment):
+        wait_until(port, "/health")
+        time.sleep(READY_SECONDS)
+        yield port
+
+
+Rounds = list[tuple[list[float], list[float]]]
+"""Milliseconds until it is visible: the floor's, ours."""
+
+
 @frozen
 class Found:
     """What one run measured, in milliseconds: the notices' first answers; floor and ours until visible, by round; long
@@ -202,7 +234,7 @@ class Found:
 
     notices: list[float]
     wrong: int
-    rounds: list[tuple[list[float], list[float]]]
+    rounds: Rounds
     polls: list[float]
     requests: int
     errors: int
@@ -213,17 +245,30 @@ async def measured(
 ) -> Found:
     """Everything that happens under the background's load, each storm with a client of its own."""
     port = running.http.port
-    async with background(port, https[0].token, others[:BACKGROUND]) as counts:
+    async with background((port,), https[0].token, others[:BACKGROUND]) as counts:
         print("storm …", flush=True)
         notices, wrong = await storm(port, https[0].token, batches[0])
-        rounds = []
-        for place in range(1, len(batches)):
-            print(f"round {place}: the floor, then ours, until it is visible …", flush=True)
-            rows = [(f"a{number}", "", f"round-{place}") for number in range(len(batches[0]))]
-            floor = await floor_visible(floor_port, "t", rows)
-            rounds.append((floor, await visible(port, https[place].token, batches[place])))
+        rounds = await _rounds((port,), floor_port, https[1:], batches[1:])
         polls = await long_poll(port, https[0].token, running.http.token, others[BACKGROUND:])
     return Found(notices, wrong, rounds, polls, *counts)
+
+
+async def measured_across(
+    ports: Sequence[int], floor_port: int, https: list[Http], batches: list[list[Row]], others: list[tuple[str, str]]
+) -> Rounds:
+    """The same rounds with two web processes."""
+    async with background(ports, https[0].token, others[:BACKGROUND]):
+        return await _rounds(ports, floor_port, https[1:], batches)
+
+
+async def _rounds(ports: Sequence[int], floor_port: int, https: list[Http], batches: list[list[Row]]) -> Rounds:
+    rounds = []
+    for place, (http, batch) in enumerate(zip(https, batches, strict=True), start=1):
+        print(f"round {place}: the floor, then {len(ports)} of ours, until it is visible …", flush=True)
+        rows = [(f"a{number}", "", f"round-{place}-{len(ports)}") for number in range(len(batch))]
+        floor = await floor_visible(floor_port, "t", rows)
+        rounds.append((floor, await visible(ports, http.token, batch)))
+    return rounds
 
 
 def main() -> int:
@@ -238,7 +283,7 @@ def main() -> int:
     with running_server() as running, a_floor(running) as bare:
         admin = running.http
         size = options.notices
-        owners = [running.client(f"Bench {place}") for place in range(1 + options.rounds)]
+        owners = [running.client(f"Bench {place}") for place in range(1 + 2 * options.rounds)]
         https = [Http(admin.port, token) for _, token in owners]  # a client may write 60 times a minute
         print(f"preparing {size * len(owners)} agents with warm replicas, {BACKGROUND + WAITERS} others …", flush=True)
         http = https[0]
@@ -251,7 +296,12 @@ def main() -> int:
             [with_ready_replica(one, size * place + number) for number in range(1, size + 1)]
             for place, one in enumerate(https)
         ]
-        found = uvloop.run(measured(running, bare.port, https, batches, others))
+        half = 1 + options.rounds
+        found = uvloop.run(measured(running, bare.port, https[:half], batches[:half], others))
+        print("starting a second web process …", flush=True)
+        with beside(running) as second:
+            ports, owner = (admin.port, second), https[0]
+            across = uvloop.run(measured_across(ports, bare.port, [owner, *https[half:]], batches[half:], others))
         lost = [
             agent_id
             for (client_id, token), batch in zip(owners, batches, strict=True)
@@ -265,6 +315,8 @@ def main() -> int:
         "visible_ms_p99": round(statistics.median(percentile(ours, 0.99) for _, ours in found.rounds), 1),
         "floor_visible_ms_median": round(statistics.median(statistics.median(floor) for floor, _ in found.rounds), 1),
         "floor_visible_ms_p99": round(statistics.median(percentile(floor, 0.99) for floor, _ in found.rounds), 1),
+        "two_processes_visible_ms_median": round(statistics.median(statistics.median(ours) for _, ours in across), 1),
+        "two_processes_visible_ms_p99": round(statistics.median(percentile(ours, 0.99) for _, ours in across), 1),
         "long_poll_ms_median": round(statistics.median(found.polls), 1),
         "long_poll_ms_p99": round(percentile(found.polls, 0.99), 1),
         "wrong_answers": found.wrong,
@@ -280,10 +332,11 @@ def main() -> int:
         missed.append("nothing is lost")
     ratios = [
         Ratio(
-            name=f"visible_to_floor_{name}",
-            rounds=tuple(of(ours) / of(floor) for floor, ours in found.rounds),
+            name=f"{whose}visible_to_floor_{name}",
+            rounds=tuple(of(ours) / of(floor) for floor, ours in rounds),
             less_is_better=True,
         )
+        for whose, rounds in (("", found.rounds), ("two_processes_", across))
         for name, of in (("median", statistics.median), ("p99", lambda values: percentile(values, 0.99)))
     ]
     return finish(Report(benchmark="failover", figures=figures, ratios=ratios, missed=missed), options)

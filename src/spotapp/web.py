@@ -42,6 +42,7 @@ def create_app(wiring: Wiring, scheduler: Scheduler | None = None) -> Starlette:
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         wiring.parts.hub.attach()
         wiring.parts.live.attach()
+        wiring.parts.moves.attach()
         wiring.listener.start()
         wiring.relay.start()
         if scheduler is not None:

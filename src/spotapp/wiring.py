@@ -4,7 +4,7 @@ import contextlib
 import os
 import platform
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -17,6 +17,7 @@ from spotadapters.files.blobs import FileBlobs
 from spotadapters.http.lanes import PULSE_THREADS, Lanes
 from spotadapters.http.live import LiveHub
 from spotadapters.http.metrics import Metrics
+from spotadapters.http.moves import Moves
 from spotadapters.http.parts import Parts
 from spotadapters.http.pulse import ShortWay
 from spotadapters.http.routing import Server
@@ -27,8 +28,9 @@ from spotadapters.jobs.table import JobTable
 from spotadapters.modelcheck import ProcessValidator
 from spotadapters.postgres.channels import Channels
 from spotadapters.postgres.jobs import JobBook
-from spotadapters.postgres.listen import COMMANDS, EVENTS, Listener
+from spotadapters.postgres.listen import COMMANDS, EVENTS, MOVES, Listener
 from spotadapters.postgres.live import LiveFeed, LiveRelay
+from spotadapters.postgres.news import moved_elsewhere
 from spotadapters.postgres.pool import Connections
 from spotadapters.postgres.pulses import Pulses
 from spotadapters.postgres.reads import PostgresReads
@@ -124,7 +126,8 @@ def open_wiring(
         pulses = Pulses(connections)
         hub, live = Hub(lambda signs: pulses.changed(signs, clock.now())), LiveHub()
         relay = LiveRelay(LiveFeed(connections, clock), live, clock, give_way=lanes.wait_for_calm)
-        storage = PostgresStorage(connections, clock, relay.wake)
+        process = identity.new_id()
+        storage = PostgresStorage(connections, clock, relay.wake, process)
         blobs = FileBlobs(settings.data_dir / "models")
         blobs.clear_incoming()
         library = Library(blobs=blobs, validator=ProcessValidator(), uploads=settings.uploads)
@@ -158,8 +161,13 @@ def open_wiring(
             upkeep_seconds=upkeep_seconds,
             give_way=lanes.give_way,
         )
-        wakes = {COMMANDS: hub.wake, EVENTS: lambda _: relay.wake()}
-        listener = Listener(database_url, wakes, look_again)
+        moves = Moves()
+        heard: Mapping[str, Callable[[str], None]] = {
+            COMMANDS: hub.wake,
+            EVENTS: lambda _: relay.wake(),
+            MOVES: lambda told: moves.told(moved_elsewhere(told, process)),
+        }
+        listener = Listener(database_url, heard, look_again)
         try:
             yield Wiring(
                 settings=settings,
@@ -184,6 +192,7 @@ def open_wiring(
                     lanes=lanes,
                     hub=hub,
                     live=live,
+                    moves=moves,
                     server=Server(
                         version=package_version(),
                         engine_loaded=engine is not None,

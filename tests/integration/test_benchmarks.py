@@ -29,8 +29,8 @@ SMALL: list[tuple[Any, list[str], dict[str, Any]]] = [
 def test_a_small_round_gives_its_figures(
     module: Any, words: list[str], wanted: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("WAITERS", "BACKGROUND", "SETTLE_SECONDS"):
-        monkeypatch.setattr(failover, name, 2 if name != "SETTLE_SECONDS" else 0.1)
+    for name, value in (("WAITERS", 2), ("BACKGROUND", 2), ("SETTLE_SECONDS", 0.1), ("READY_SECONDS", 0.1)):
+        monkeypatch.setattr(failover, name, value)
     monkeypatch.setattr(waiting, "FEW", 5)
     monkeypatch.setattr(waiting, "SETTLES", 0.3)
     monkeypatch.setattr(waiting, "BEFORE_SECONDS", 0.2)

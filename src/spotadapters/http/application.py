@@ -20,7 +20,6 @@ from spotadapters.http.last_seen import LastSeen
 from spotadapters.http.limits import NEVER
 from spotadapters.http.live import Watcher
 from spotadapters.http.live_stream import Opened
-from spotadapters.http.moves import Moves
 from spotadapters.http.outage import Outage, Remembered
 from spotadapters.http.parts import Parts
 from spotadapters.http.pulse import Repeat
@@ -72,7 +71,7 @@ class Application:
         self.parts = parts
         self._outage = Outage()
         self._remembered = Remembered()
-        self._moves = Moves()
+        self._moves = parts.moves
         self._last_seen = LastSeen(parts.credentials, parts.clock)
         self._shortcuts = Shortcuts(parts, self._outage, self._remembered, self._moves, self._last_seen)
         self.sessions = Sessions(parts.credentials, parts.identity, parts.clock)

@@ -2,11 +2,12 @@
 
 A failover is over when the new primary knows of it. In a storm its heartbeat would otherwise wait with everybody else's
 until the last notice is answered, and then share the interpreter with all that has been waiting. Nor is the agent read
-again for it: this process has just committed what there is to read.
+again for it when this process has just committed what there is to read. Other processes tell of what they have moved.
 """
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from spotcore.aggregate import Aggregate
@@ -26,6 +27,20 @@ class Moves:
         self._calls: dict[str, int] = {}
         self._taken: dict[str, str | None] = {}  # by agent: the machine that lost the role
         self._states: dict[str, Aggregate] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def attach(self) -> None:
+        """Remember the loop on which other threads' words are heard."""
+        self._loop = asyncio.get_running_loop()
+
+    def told(self, agent_ids: Sequence[str]) -> None:
+        """Another process has moved these agents' roles, and knows their states. May be called from any thread."""
+        if agent_ids and self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._begin, agent_ids)
+
+    def _begin(self, agent_ids: Sequence[str]) -> None:
+        for agent_id in agent_ids:
+            self._put(agent_id, None)
 
     def noticed(self, agent_id: str, data: Any, *, machine: str | None = None, state: Aggregate | None = None) -> None:
         """What a notice about the agent's machine was answered, and the agent's ``state`` that was committed with it.
@@ -34,12 +49,15 @@ class Moves:
             self.committed(agent_id, state)
         if getattr(data, "new_instance_id", None) is None or getattr(data, "duplicate", None):
             return
+        self._put(agent_id, machine)
+        self.committed(agent_id, state)
+
+    def _put(self, agent_id: str, machine: str | None) -> None:
         self._end(agent_id)
         if len(self._until) >= MOST:
             self._end(next(iter(self._until)))
         self._until[agent_id], self._calls[agent_id] = self._monotonic() + SECONDS, 0
         self._taken[agent_id] = machine
-        self.committed(agent_id, state)
 
     def committed(self, agent_id: str, state: Aggregate | None) -> None:
         """The agent's state after a call that concerned its move, if it is at hand. When the move has ended meanwhile,

@@ -8,6 +8,7 @@ from attrs import field, frozen
 from spotadapters.http.lanes import Lanes
 from spotadapters.http.limits import Limits
 from spotadapters.http.live import LiveHub
+from spotadapters.http.moves import Moves
 from spotadapters.http.pulse import ShortWay
 from spotadapters.http.routing import Server
 from spotadapters.http.storm import Storm
@@ -30,6 +31,7 @@ class Parts:
     lanes: Lanes
     hub: Hub
     live: LiveHub = field(factory=LiveHub)
+    moves: Moves = field(factory=Moves)
     server: Server
     limits: Limits = field(factory=Limits)
     dashboard: Path | None = None  # a folder with a built dashboard

@@ -97,11 +97,10 @@ class Shortcuts:
         """The heartbeat of an agent that this process has just moved. As a notice it is no sign of life of its client,
         and it teaches nothing about the heartbeats to come: that is work for the next one."""
         agent_id = AgentId(request.path_params["agent_id"])
-        state = self._moves.state(agent_id)
-        if state is None or self._outage.is_on:
+        if not self._moves.concern(agent_id) or self._outage.is_on:
             return None
         try:
-            outcome = await self._judged(request, heard(agent_id, read_beat(body), state))
+            outcome = await self._judged(request, heard(agent_id, read_beat(body), self._moves.state(agent_id)))
         except SpotError:
             return None  # the ordinary way says what is wrong, and knows what to say in an outage (T03, Z32)
         if outcome is None:

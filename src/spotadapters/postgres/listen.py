@@ -14,6 +14,7 @@ log = logging.getLogger("spotadapters.postgres")
 
 COMMANDS = "spotcore_commands"
 EVENTS = "spotcore_events"
+MOVES = "spotcore_moves"
 RETRY_SECONDS = 1.0
 ASK_SECONDS = 5.0  # a link that has gone dead is as silent as a quiet one: so often it is asked
 

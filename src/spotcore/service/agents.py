@@ -229,7 +229,7 @@ class Agents:
         return True
 
 
-def heard(agent_id: AgentId, beat: Heartbeat, known: Aggregate) -> Wanted:
+def heard(agent_id: AgentId, beat: Heartbeat, known: Aggregate | None = None) -> Wanted:
     """A heartbeat that may be judged together with others: the answer is a ``HeartbeatAnswer``."""
     return Wanted(agent_id=agent_id, rule=_rule(beat), keys=_keys(beat), known=known)
 

@@ -1,5 +1,6 @@
 """A failover is over when the new primary knows of it: what it asks first passes the storm (5.2, AG-4)."""
 
+import asyncio
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -8,6 +9,11 @@ import pytest
 
 from spotadapters.http.lanes import Lane, Lanes
 from spotadapters.http.moves import CALLS, MOST, MOST_STATES, SECONDS, Moves
+from spotcore.emergencies import Signal
+from spotcore.ids import AgentId, ClientId, CloudId
+from spotcore.incidents import Severity
+from spotcore.service.emergency import noticed
+from spotcore.service.kernel import Caller
 from tests.unit.http.frame import AWAY, Frame, a_frame
 from tests.unit.http.test_storm import guarded
 
@@ -118,6 +124,33 @@ def test_the_state_that_was_committed_last_is_known_until_the_move_is_over(moves
     assert moves._states == {}
 
 
+def tell(moves: Moves, *agent_ids: str) -> None:
+    """As the thread that listens does."""
+
+    async def main() -> None:
+        moves.attach()
+        await asyncio.to_thread(moves.told, agent_ids)
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+
+
+def test_what_another_process_has_moved_concerns_its_agent_and_its_state_is_not_known(
+    moves: Moves, watch: Watch
+) -> None:
+    moves.told(["a1"])  # nobody is served yet
+    assert not moves.concern("a1")
+    (state,) = states(1)
+    moves.noticed("a1", PROMOTED, machine="i-0a", state=state)
+    tell(moves, "a1", "a2")
+    assert (moves.concern("a1"), moves.concern("a2"), moves.concern("a3")) == (True, True, False)
+    assert (moves.state("a1"), moves.state("a2")) == (None, None)  # it is older than what was told
+    assert not moves.is_over("a2", "i-0a")
+    watch.now += SECONDS
+    assert not moves.concern("a2")
+    moves.told(["a1"])  # the server has ended
+
+
 def test_states_are_kept_of_some_agents_only(moves: Moves) -> None:
     for number in range(MOST_STATES + 1):
         moves.noticed(f"a{number}", PROMOTED, state=states(1)[0])
@@ -178,6 +211,24 @@ def test_the_first_heartbeat_of_the_new_primary_passes_and_the_next_is_like_any_
     assert lanes() == [Lane.MOVED]
     assert (beat(row, row.standby), lanes()) == ("primary", hurried)
     assert (beat(row, row.standby), lanes()) == ("primary", [Lane.PULSE])
+
+
+def test_ag_4_a_first_heartbeat_that_comes_to_another_process_than_the_notice_passes_as_well(
+    frame: Frame, used: list[Lane]
+) -> None:
+    client_id, token = frame.client()
+    row = guarded(frame, token, 1)
+    signal = Signal(severity=Severity.TERMINATION, cloud_id=CloudId(row.machine), received_at=frame.clock.now())
+    caller = Caller(client_id=ClientId(client_id))
+    assert frame.parts.plane.emergencies.together(caller, [noticed(AgentId(row.agent_id), signal)])
+    tell(frame.parts.moves, row.agent_id)
+    used.clear()
+    beats = [
+        frame.call("POST", row.path("heartbeat"), token, json={"instance_id": row.standby}).json()["role"]
+        for _ in range(2)
+    ]
+    assert beats == ["primary", "primary"]
+    assert used == ([Lane.PULSE] if frame.parts.storm is not None else [Lane.MOVED, Lane.PULSE])
 
 
 def test_t03_z32_a_first_heartbeat_in_an_outage_is_answered_as_any_other(frame: Frame) -> None:
