@@ -14,6 +14,7 @@ from attrs import frozen
 from spotadapters.channels.courier import Courier
 from spotadapters.engine.runner import EngineRunner
 from spotadapters.files.blobs import FileBlobs
+from spotadapters.http.groups import Groups
 from spotadapters.http.lanes import PULSE_THREADS, Lanes
 from spotadapters.http.live import LiveHub
 from spotadapters.http.metrics import Metrics
@@ -30,7 +31,7 @@ from spotadapters.postgres.channels import Channels
 from spotadapters.postgres.jobs import JobBook
 from spotadapters.postgres.listen import COMMANDS, EVENTS, MOVES, Listener
 from spotadapters.postgres.live import LiveFeed, LiveRelay
-from spotadapters.postgres.news import moved_elsewhere
+from spotadapters.postgres.news import LARGEST, MovesNews
 from spotadapters.postgres.pool import Connections
 from spotadapters.postgres.pulses import Pulses
 from spotadapters.postgres.reads import PostgresReads
@@ -126,8 +127,7 @@ def open_wiring(
         pulses = Pulses(connections)
         hub, live = Hub(lambda signs: pulses.changed(signs, clock.now())), LiveHub()
         relay = LiveRelay(LiveFeed(connections, clock), live, clock, give_way=lanes.wait_for_calm)
-        process = identity.new_id()
-        storage = PostgresStorage(connections, clock, relay.wake, process)
+        storage = PostgresStorage(connections, clock, relay.wake)
         blobs = FileBlobs(settings.data_dir / "models")
         blobs.clear_incoming()
         library = Library(blobs=blobs, validator=ProcessValidator(), uploads=settings.uploads)
@@ -161,11 +161,13 @@ def open_wiring(
             upkeep_seconds=upkeep_seconds,
             give_way=lanes.give_way,
         )
-        moves = Moves()
+        news = MovesNews(connections, identity.new_id())
+        told: Groups[str, bool] = Groups(news.tell, "moves", largest=LARGEST)
+        moves = Moves(tell=told.begun)
         heard: Mapping[str, Callable[[str], None]] = {
             COMMANDS: hub.wake,
             EVENTS: lambda _: relay.wake(),
-            MOVES: lambda told: moves.told(moved_elsewhere(told, process)),
+            MOVES: lambda words: moves.told(news.elsewhere(words)),
         }
         listener = Listener(database_url, heard, look_again)
         try:
@@ -207,4 +209,5 @@ def open_wiring(
         finally:
             short_way.close()
             storm.close()
+            told.close()
             lanes.close()

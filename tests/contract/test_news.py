@@ -1,75 +1,78 @@
-"""All processes hear of commands and of roles that have moved, once that is committed (design 3, AG-4)."""
+"""What one web process moves, the others hear of: a new primary may ask any of them first (AG-4, design 3)."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
 
 import psycopg
 import pytest
 
-from spotadapters.postgres.listen import COMMANDS, MOVES
-from spotadapters.postgres.news import MOST_AGENTS, moved_elsewhere, news_of
-from spotadapters.postgres.storage import PostgresStorage
-from spotcore.change import Outcome
-from tests.contract.test_together import notice
-from tests.support.databases import WarmDatabase
+from spotadapters.postgres.listen import MOVES
+from spotadapters.postgres.news import LARGEST, MovesNews
+from spotadapters.postgres.pool import Connections
+from spotapp.settings import load_settings
+from spotapp.wiring import open_wiring
+from spotcore.errors import Unavailable
 from tests.support.rows import Connection
-from tests.support.world import ZONES, FakeClock, Ready, World, a_world, with_replica
 
-PROCESS = "process-1"
-
-
-@pytest.fixture
-def told_world(warm_database: WarmDatabase) -> World:
-    clock = FakeClock()
-    return a_world(PostgresStorage(warm_database.connections, clock, process=PROCESS).transactions, clock)
+PROMOTED = SimpleNamespace(new_instance_id="i-0b", duplicate=False)
+GIVE_UP = 10.0
 
 
 @pytest.fixture
-def ear(warm_database: WarmDatabase) -> Iterator[Connection]:
-    with closing(psycopg.connect(warm_database.url, autocommit=True)) as connection:
-        connection.execute(f"listen {COMMANDS}; listen {MOVES}")
+def ear(connections: Connections) -> Iterator[Connection]:
+    with closing(psycopg.connect(connections.database_url, autocommit=True)) as connection:
+        connection.execute(f"listen {MOVES}")
         yield connection
 
 
-def heard(ear: Connection) -> list[tuple[str, str]]:
-    """Everything until now: what is committed is told before the next statement is answered."""
-    ear.execute("select 1")
-    return [(one.channel, one.payload) for one in ear.notifies(timeout=0)]
+def test_the_others_are_told_of_each_agent_and_who_told_them_knows_already(
+    connections: Connections, ear: Connection
+) -> None:
+    mine, theirs = MovesNews(connections, "p1"), MovesNews(connections, "p2")
+    assert set(mine.tell(["a1", "a2"])) == {0, 1}
+    (told,) = [one.payload for one in ear.notifies(timeout=GIVE_UP, stop_after=1)]
+    assert theirs.elsewhere(told) == ["a1", "a2"]
+    assert list(mine.elsewhere(told)) == []
 
 
-def test_ag_4_a_role_that_moves_is_told_with_the_process_that_knows_it(told_world: World, ear: Connection) -> None:
-    fleet = [with_replica(told_world, name) for name in ("a", "b")]
-    heard(ear)
-    told_world.plane.emergencies.together(told_world.agent_caller, [notice(told_world, one) for one in fleet])
-    (told,) = [payload for channel, payload in heard(ear) if channel == MOVES]
-    assert told.split(" ") == [PROCESS, *(one.agent_id for one in fleet)]
-    assert moved_elsewhere(told, "process-2") == [one.agent_id for one in fleet]
-    assert moved_elsewhere(told, PROCESS) == []
+def test_the_largest_group_fits_into_a_message(connections: Connections, ear: Connection) -> None:
+    agent_ids = [f"{number:0128d}" for number in range(LARGEST)]  # the longest that are served
+    MovesNews(connections, "0" * 36).tell(agent_ids)
+    (told,) = [one.payload for one in ear.notifies(timeout=GIVE_UP, stop_after=1)]
+    assert MovesNews(connections, "p2").elsewhere(told) == agent_ids
 
 
-def test_em_1_what_moves_no_role_tells_nobody(told_world: World, ear: Connection) -> None:
-    ready = with_replica(told_world)
-    told_world.notice(ready.agent_id, ready.primary)
-    heard(ear)
-    told_world.notice(ready.agent_id, ready.primary)
-    told_world.beat(ready.agent_id, ready.standby)
-    told_world.set(ready.agent_id, terminate_wait_seconds=77)
-    assert heard(ear) == []
+def test_a_database_that_is_away_is_said_so() -> None:
+    nowhere = "postgresql://nobody@127.0.0.1:1/none"
+    with Connections(nowhere, size=1, reserve=1, standing=False) as away, pytest.raises(Unavailable):
+        MovesNews(away, "p1").tell(["a1"])
 
 
-def test_z18_a_command_is_told_by_its_agent(told_world: World, ear: Connection) -> None:
-    agent_id = told_world.register().agent_id
-    told_world.report_prices(agent_id, {ZONES[0]: "0.0300", ZONES[1]: "0.0310"})
-    told_world.switch(agent_id)
-    assert heard(ear) == [(COMMANDS, agent_id)]
+def test_ag_4_a_move_of_one_process_concerns_its_agent_in_the_other(connections: Connections, tmp_path: Path) -> None:
+    settings = load_settings({"SPOTCORE_DATA_DIR": str(tmp_path)})
 
+    async def main() -> tuple[bool, bool]:
+        with (
+            open_wiring(settings, connections.database_url) as mine,
+            open_wiring(settings, connections.database_url) as theirs,
+        ):
+            for one in (mine, theirs):
+                one.parts.moves.attach()
+                one.listener.start()
+            try:
+                until = asyncio.get_running_loop().time() + GIVE_UP
+                while not theirs.parts.moves.concern("a1") and asyncio.get_running_loop().time() < until:
+                    mine.parts.moves.noticed("a1", PROMOTED)  # again, until both listen
+                    await asyncio.sleep(0.05)
+                heard = theirs.parts.moves.concern("a1")
+                mine.parts.moves.answered("a1", SimpleNamespace(role="primary"))
+                await asyncio.sleep(0.2)  # its own words have come back by now
+                return heard, mine.parts.moves.concern("a1")
+            finally:
+                for one in (mine, theirs):
+                    one.listener.stop()
 
-def test_many_moves_are_several_messages() -> None:
-    world = a_world()
-    (outcome,) = promoted(world, with_replica(world))
-    news = news_of([outcome] * (MOST_AGENTS + 1), PROCESS)
-    assert [len(moved_elsewhere(told, "")) for channel, told in news if channel == MOVES] == [MOST_AGENTS, 1]
-
-
-def promoted(world: World, ready: Ready) -> list[Outcome]:
-    return list(world.plane.emergencies.together(world.agent_caller, [notice(world, ready)]).values())
+    assert asyncio.run(main()) == (True, False)

@@ -43,6 +43,10 @@ class Groups(Generic[T, R]):
 
     async def done(self, one: T) -> R | None:
         """The result once ``one`` is carried out and committed; None when it has to go the ordinary way."""
+        return await self.begun(one)
+
+    def begun(self, one: T) -> "asyncio.Future[R | None]":
+        """The same for who need not wait for it."""
         future: asyncio.Future[R | None] = asyncio.get_running_loop().create_future()
         with self._change:
             self._waiting.append((one, future))
@@ -51,7 +55,7 @@ class Groups(Generic[T, R]):
                 self._threads.append(thread)
                 thread.start()
             self._change.notify()
-        return await future
+        return future
 
     def close(self) -> None:
         """Carry out what waits and end the threads."""

@@ -21,8 +21,12 @@ MOST_STATES: Final = 1_000  # some 20 KB each
 class Moves:
     """What one process has moved lately, until the new primary has heard of it."""
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, monotonic: Callable[[], float] = time.monotonic, tell: Callable[[str], object] = lambda _: None
+    ) -> None:
+        """``tell`` is called with each agent whose role this process has moved; it must not wait."""
         self._monotonic = monotonic
+        self._tell = tell
         self._until: dict[str, float] = {}  # the earliest first
         self._calls: dict[str, int] = {}
         self._taken: dict[str, str | None] = {}  # by agent: the machine that lost the role
@@ -51,6 +55,7 @@ class Moves:
             return
         self._put(agent_id, machine)
         self.committed(agent_id, state)
+        self._tell(agent_id)
 
     def _put(self, agent_id: str, machine: str | None) -> None:
         self._end(agent_id)

@@ -1,49 +1,35 @@
-"""What a transaction tells all processes once it has committed: commands to fetch, and roles that have moved."""
+"""Roles that this process has moved, told to the others once that is committed (AG-4).
 
-from collections.abc import Iterator, Sequence
+Not in the transaction that moves them: transactions that notify commit one at a time (decision 0011).
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from spotadapters.postgres.listen import COMMANDS, MOVES
-from spotcore.change import Outcome
-from spotcore.commands import CommandState
+from spotadapters.postgres.errors import translated
+from spotadapters.postgres.listen import MOVES
+from spotadapters.postgres.pool import Connections
+from spotadapters.system.tenancy import EVERYBODY, acting_for
 
-MOST_AGENTS: Final = 50  # in a message: it may have 8 000 bytes
-
-News = tuple[str, str]
-"""A channel, and what is told on it."""
-
-
-def news_of(outcomes: Sequence[Outcome], process: str) -> list[News]:
-    """Of a transaction of that process."""
-    moved = [outcome.after.agent.agent_id for outcome in outcomes if _has_new_primary(outcome)]
-    return [
-        *((COMMANDS, outcome.after.agent.agent_id) for outcome in outcomes if _has_fresh_command(outcome)),
-        *((MOVES, " ".join((process, *some))) for some in _parts(moved)),
-    ]
+TELL: Final = "select pg_notify(%(channel)s, %(told)s)"
+LARGEST: Final = 50  # agents in a message: it may have 8 000 bytes
 
 
-def moved_elsewhere(told: str, process: str) -> list[str]:
-    """Agents whose role another process has moved; none when it was this one, which knows already."""
-    by, *agent_ids = told.split(" ")
-    return agent_ids if by != process else []
+class MovesNews:
+    """What one process tells, and what it is told."""
 
+    def __init__(self, connections: Connections, process: str) -> None:
+        self._connections = connections
+        self._process = process
 
-def _parts(agent_ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for place in range(0, len(agent_ids), MOST_AGENTS):
-        yield agent_ids[place : place + MOST_AGENTS]
+    def tell(self, agent_ids: Sequence[str]) -> Mapping[int, bool]:
+        """Tell the other processes, in a statement of its own. Raises ``Unavailable``."""
+        told = " ".join((self._process, *agent_ids))
+        with translated(), acting_for(EVERYBODY):
+            self._connections.rows(TELL, {"channel": MOVES, "told": told})
+        return dict.fromkeys(range(len(agent_ids)), True)
 
-
-def _has_fresh_command(outcome: Outcome) -> bool:
-    """True when a command is pending now and was not before."""
-    known = outcome.before.commands if outcome.before else {}
-    return any(
-        command.state is CommandState.PENDING
-        and (command.command_id not in known or known[command.command_id].state is not CommandState.PENDING)
-        for command in outcome.after.commands.values()
-    )
-
-
-def _has_new_primary(outcome: Outcome) -> bool:
-    """True when the role has moved from one machine to another."""
-    before = outcome.before.agent.primary_id if outcome.before is not None else None
-    return before is not None and outcome.after.agent.primary_id not in (None, before)
+    def elsewhere(self, told: str) -> Sequence[str]:
+        """Agents whose role another process has moved; none when it was this one, which knows already."""
+        by, *agent_ids = told.split(" ")
+        return agent_ids if by != self._process else ()

@@ -16,7 +16,6 @@ from spotadapters.postgres.errors import translated
 from spotadapters.postgres.known import hold_known
 from spotadapters.postgres.ledger import PostgresLedger
 from spotadapters.postgres.models import PostgresModels
-from spotadapters.postgres.news import news_of
 from spotadapters.postgres.pool import Connection, Connections
 from spotadapters.postgres.queries import query
 from spotadapters.postgres.report_rows import ondemand_rows, report_facts, spot_rows
@@ -30,7 +29,7 @@ from spotcore.alerts import QUIET, Alert
 from spotcore.builds import Build
 from spotcore.change import Outcome
 from spotcore.clients import Client, ClientStatus
-from spotcore.commands import Command
+from spotcore.commands import Command, CommandState
 from spotcore.decisions import Decision, DecisionRecord
 from spotcore.errors import DuplicateRequest, NotFound
 from spotcore.events import Event, notification_of
@@ -64,13 +63,9 @@ MARKED_AT_ONCE = 20_000  # notifications; a statement may take 4 s
 class PostgresStorage:
     """``Transactions`` and ``Credentials`` on one pair of pools."""
 
-    def __init__(
-        self, connections: Connections, clock: Clock, on_events: Callable[[], None] = lambda: None, process: str = ""
-    ) -> None:
-        """``on_events`` is called after each commit of something that is to be relayed (GR-10); it must not wait. Other
-        processes are told of roles that move, by ``process``."""
+    def __init__(self, connections: Connections, clock: Clock, on_events: Callable[[], None] = lambda: None) -> None:
+        """``on_events`` is called after each commit of something that is to be relayed (GR-10); it must not wait."""
         self._connections = connections
-        self._process = process
         self._clock = clock
         self._on_events = on_events
 
@@ -78,7 +73,7 @@ class PostgresStorage:
     def transactions(self, *, urgent: bool = False) -> Iterator[UnitOfWork]:
         """The ``Transactions`` port."""
         with translated(), self._connections.connection(urgent=urgent) as connection:
-            uow = PostgresUnitOfWork(connection, self._clock, self._process)
+            uow = PostgresUnitOfWork(connection, self._clock)
             yield uow
         if uow.heard.any:
             self._on_events()
@@ -141,11 +136,11 @@ class Heard:
 class PostgresUnitOfWork:
     """One transaction."""
 
-    def __init__(self, connection: Connection, clock: Clock, process: str = "") -> None:
+    def __init__(self, connection: Connection, clock: Clock) -> None:
         self._connection = connection
         self.clients = PostgresClients(connection)
         self.heard = Heard()
-        self.agents = PostgresAgents(connection, clock, self.heard, process)
+        self.agents = PostgresAgents(connection, clock, self.heard)
         self.prices = PostgresPrices(connection)
         self.decisions = PostgresDecisions(connection)
         self.idempotency = PostgresIdempotency(connection)
@@ -238,9 +233,8 @@ def _erasure(tables: Sequence[str]) -> sql.Composed:
 class PostgresAgents:
     """``AgentStore``."""
 
-    def __init__(self, connection: Connection, clock: Clock, heard: "Heard", process: str) -> None:
+    def __init__(self, connection: Connection, clock: Clock, heard: "Heard") -> None:
         self._connection = connection
-        self._process = process
         self._clock = clock
         self._heard = heard
 
@@ -339,14 +333,9 @@ class PostgresAgents:
         return row[0] if row else None
 
     def save(self, *outcomes: Outcome) -> None:
-        news = news_of(outcomes, self._process)
-        values = {
-            "doc": Jsonb(document(outcomes)),
-            "channels": [channel for channel, _ in news],
-            "told": [told for _, told in news],
-        }
+        waiting = [outcome.after.agent.agent_id for outcome in outcomes if _has_fresh_command(outcome)]
         with translated():
-            self._connection.execute(query("agents_save"), values)
+            self._connection.execute(query("agents_save"), {"doc": Jsonb(document(outcomes)), "waiting": waiting})
         for outcome in outcomes:
             self._heard.note(outcome.events)
 
@@ -407,6 +396,16 @@ def _differences(outcome: Outcome) -> Mapping[str, Sequence[Any]]:
         "opened_periods": [row for row in changed if (row.instance_id, row.started_at) not in known],
     }
     return {name: rows for name, rows in found.items() if rows}
+
+
+def _has_fresh_command(outcome: Outcome) -> bool:
+    """True when a command is pending now and was not before: waiting agents are told after the commit."""
+    known = outcome.before.commands if outcome.before else {}
+    return any(
+        command.state is CommandState.PENDING
+        and (command.command_id not in known or known[command.command_id].state is not CommandState.PENDING)
+        for command in outcome.after.commands.values()
+    )
 
 
 def _events_document(events: Sequence[Event]) -> dict[str, Any]:

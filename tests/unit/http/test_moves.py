@@ -124,6 +124,16 @@ def test_the_state_that_was_committed_last_is_known_until_the_move_is_over(moves
     assert moves._states == {}
 
 
+def test_each_move_of_this_process_is_told_once(watch: Watch) -> None:
+    told: list[str] = []
+    moves = Moves(watch, told.append)
+    moves.noticed("a1", PROMOTED)
+    moves.noticed("a1", SimpleNamespace(new_instance_id="i-0b", duplicate=True))
+    moves.noticed("a2", SimpleNamespace(new_instance_id=None))
+    tell(moves, "a3")  # that was another one's
+    assert told == ["a1"]
+
+
 def tell(moves: Moves, *agent_ids: str) -> None:
     """As the thread that listens does."""
 

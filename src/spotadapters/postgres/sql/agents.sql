@@ -11,10 +11,9 @@ select agent_id, client, last_heartbeat_at, last_decision_at, due_at, instance_i
 from hold_known_agents(%(client_id)s, %(agent_ids)s, %(revisions)s);
 
 -- name: agents_save
-select pg_notify(channel, told)
-from (select save_agent(%(doc)s)) saved
-left join unnest(%(channels)s::text[], %(told)s::text[]) news (channel, told) on true
-where channel is not null;
+select pg_notify('spotcore_commands', waiting)
+from (select save_agent(%(doc)s)) saved left join unnest(%(waiting)s::text[]) waiting on true
+where waiting is not null;
 
 -- name: agent_poll
 select a.life, a.build, a.able_since_registration, exists (
