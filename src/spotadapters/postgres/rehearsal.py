@@ -12,8 +12,8 @@ from uuid import uuid4
 from psycopg.types.json import Jsonb
 
 from spotadapters.memory import MemoryStorage
+from spotadapters.postgres.documents import document
 from spotadapters.postgres.rows import to_row
-from spotadapters.postgres.storage import document
 from spotadapters.system.identity import SecureIdentity
 from spotcore.builds import Evidence
 from spotcore.change import Outcome

@@ -5,13 +5,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 import psycopg
 from attrs import evolve
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from spotadapters.postgres.documents import document, events_document
 from spotadapters.postgres.errors import translated
 from spotadapters.postgres.known import hold_known
 from spotadapters.postgres.ledger import PostgresLedger
@@ -21,7 +22,6 @@ from spotadapters.postgres.queries import query
 from spotadapters.postgres.report_rows import ondemand_rows, report_facts, spot_rows
 from spotadapters.postgres.rows import CONVERTER, from_row, loads, to_row
 from spotadapters.system.tenancy import EVERYBODY, acting_for
-from spotadapters.system.tracing import current
 from spotcore import prices
 from spotcore.agents import Agent, Life
 from spotcore.aggregate import Aggregate
@@ -32,9 +32,8 @@ from spotcore.clients import Client, ClientStatus
 from spotcore.commands import Command, CommandState
 from spotcore.decisions import Decision, DecisionRecord
 from spotcore.errors import DuplicateRequest, NotFound
-from spotcore.events import Event, notification_of
+from spotcore.events import Event
 from spotcore.ids import LAUNCH_PLACEHOLDER, REPLICA_PLACEHOLDER, AgentId, ClientId, CommandId
-from spotcore.incidents import TERMINAL as CLOSED_INCIDENTS
 from spotcore.incidents import Incident
 from spotcore.instances import Instance
 from spotcore.market import Market, OndemandQuote, PoolRecord, SpotQuote
@@ -368,36 +367,6 @@ def _aggregate(data: dict[str, Any]) -> Aggregate:
     )
 
 
-def document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Everything that differs, as one JSON object; rows that give up a unique place come before those that take it."""
-    written: dict[str, list[Any]] = {}
-    gain = Decimal(0)
-    for outcome in outcomes:
-        for name, rows in _differences(outcome).items():
-            written.setdefault(name, []).extend(rows)
-        before, after = outcome.before, outcome.after
-        gain += after.client.total_savings - before.client.total_savings if before else 0
-    for name, place in PLACES.items():
-        written.get(name, []).sort(key=place)
-    doc: dict[str, Any] = {name: [to_row(row) for row in rows] for name, rows in written.items()}
-    doc |= {"gain": str(gain), "client_id": outcomes[0].after.client.client_id} if gain else {}
-    return doc | _events_document([event for outcome in outcomes for event in outcome.events])
-
-
-def _differences(outcome: Outcome) -> Mapping[str, Sequence[Any]]:
-    """The rows that differ, by where they go."""
-    before, after = outcome.before, outcome.after
-    known = {(row.instance_id, row.started_at): row for row in (before.periods if before else ())}
-    changed = [row for row in after.periods if known.get((row.instance_id, row.started_at)) != row]
-    found = {
-        "agents": [after.agent] if before is None or before.agent != after.agent else [],
-        **{name: _differing(before, after, name) for name in PLACES},
-        "closed_periods": [row for row in changed if (row.instance_id, row.started_at) in known],
-        "opened_periods": [row for row in changed if (row.instance_id, row.started_at) not in known],
-    }
-    return {name: rows for name, rows in found.items() if rows}
-
-
 def _has_fresh_command(outcome: Outcome) -> bool:
     """True when a command is pending now and was not before: waiting agents are told after the commit."""
     known = outcome.before.commands if outcome.before else {}
@@ -406,59 +375,6 @@ def _has_fresh_command(outcome: Outcome) -> bool:
         and (command.command_id not in known or known[command.command_id].state is not CommandState.PENDING)
         for command in outcome.after.commands.values()
     )
-
-
-def _events_document(events: Sequence[Event]) -> dict[str, Any]:
-    """Audit rows, the notifications they become, and the outbox (GR-10, NT-1)."""
-    if not events:
-        return {}
-    messages = [message for event in events if (message := notification_of(event)) is not None]
-    heard, marks = [event for event in events if event.spec.is_heard], current()
-    return {
-        "events": [_event_row(event, marks) for event in events],
-        "notifications": [to_row(message) for message in messages],
-        "outbox": [{"event_id": event.event_id, "client_id": event.client_id} for event in heard],
-    }
-
-
-def _event_row(event: Event, marks: Mapping[str, str]) -> dict[str, Any]:
-    row = to_row(event)
-    row["level"] = (event.level or event.spec.audit).value
-    row["facts"] = {**marks, **row["facts"]}
-    return row
-
-
-def _differing(before: Aggregate | None, after: Aggregate, name: str) -> list[Any]:
-    known = getattr(before, name) if before is not None else {}
-    rows = getattr(after, name)
-    if rows is known:
-        return []
-    return [row for key, row in rows.items() if known.get(key) is not row and known.get(key) != row]
-
-
-def _instance_place(row: Instance) -> tuple[bool, bool]:
-    return (not row.is_terminal, row.is_primary)
-
-
-def _incident_place(row: Incident) -> bool:
-    return row.state not in CLOSED_INCIDENTS
-
-
-def _replica_place(row: Replica) -> bool:
-    return row.is_live
-
-
-def _command_place(row: Command) -> bool:
-    return row.is_open
-
-
-PLACES: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "instances": _instance_place,
-    "incidents": _incident_place,
-    "replicas": _replica_place,
-    "commands": _command_place,
-    "switches": lambda row: row.recorded_at,
-}
 
 
 class PostgresPrices:
@@ -668,7 +584,7 @@ class PostgresAudit:
 
     def add(self, events: Sequence[Event]) -> None:
         with translated():
-            self._connection.execute(query("events_save"), {"doc": Jsonb(_events_document(events))})
+            self._connection.execute(query("events_save"), {"doc": Jsonb(events_document(events))})
         self._heard.note(events)
 
     def unknown(self, event_ids: Collection[str]) -> frozenset[str]:
