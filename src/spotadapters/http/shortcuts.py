@@ -94,8 +94,8 @@ class Shortcuts:
         return Sent(body=shown, status=told.status, headers=told.headers)
 
     async def _heard(self, endpoint: Endpoint, request: Request, body: bytes, _: str) -> Sent | None:
-        """The heartbeat of an agent that this process has just moved. As a notice it is no sign of life of its client,
-        and it teaches nothing about the heartbeats to come: that is work for the next one."""
+        """The heartbeat of an agent that this process has just moved, or another one. As a notice it is no sign of life
+        of its client, and it teaches nothing about the heartbeats to come: that is work for the next one."""
         agent_id = AgentId(request.path_params["agent_id"])
         if not self._moves.concern(agent_id) or self._outage.is_on:
             return None
