@@ -145,7 +145,7 @@ declare
     hot regprocedure;
 begin
     foreach hot in array array[
-        'note_pulses(jsonb)', 'idle_polls(jsonb)', 'record_reports(jsonb)', 'save_agent(jsonb)',
+        'note_pulses(jsonb)', 'idle_polls(jsonb)', 'save_agent(jsonb)',
         'load_agent(text, text, timestamptz, text[], text[], text[], text[], boolean)',
         'load_free_agents(text, text[], timestamptz, text[], text[], text[], text[])',
         'hold_known_agents(text, text[], bigint[])', 'market_of(text, text, text, timestamptz, timestamptz)'
@@ -155,3 +155,4 @@ begin
         execute format('alter function %s set enable_mergejoin = off', hot);
     end loop;
 end $$;
+alter function record_reports(jsonb) set enable_seqscan = off;  -- a group's items are joined with its reports: by hash
