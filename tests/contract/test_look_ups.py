@@ -1,13 +1,14 @@
 """What concerns one agent reads the rows of that agent, however large its client's fleet is (5.2, design 3).
 
-Whatever the planner believes: on a new site it has never looked, and takes every table for tiny.
+Whatever the planner believes: on a new site it has never looked, and takes every table for tiny; a little later it may
+know of one agent alone, whose machines were all there were.
 """
 
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 import psycopg
 import pytest
@@ -47,12 +48,18 @@ insert into {table}
 select (jsonb_populate_record(t, (
     select jsonb_object_agg(key, value || '-' || n) from jsonb_each_text(to_jsonb(t))
     where key like '%%\\_id' and value is not null and key <> all(%(shared)s)))).*
-from {table} t, generate_series(1, %(others)s) n
+from {table} t, generate_series(1, %(others)s) n where {which}
 """
 READ: Final = """
 select relname, seq_tup_read + coalesce(idx_tup_fetch, 0) from pg_stat_xact_user_tables
 """
-STATISTICS: Final = ("none", "of the fleet")
+TABLES: Final = "from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace"
+FORGET_SIZES: Final = f"select pg_clear_relation_stats('public', relname) {TABLES}"
+FORGET_COLUMNS: Final = f"""
+select pg_clear_attribute_stats('public', relname, attname, false)
+from pg_attribute join (select oid, relname {TABLES}) t on attrelid = t.oid where attnum > 0 and not attisdropped
+"""
+Statistics = Literal["none", "of its first agent", "of the fleet"]
 
 
 @define
@@ -77,21 +84,42 @@ class Site:
         return Counter(dict(self.session.execute(READ).fetchall()))
 
 
-@pytest.fixture(params=STATISTICS)
+@pytest.fixture(params=get_args(Statistics))
 def site(request: pytest.FixtureRequest, warm_database: WarmDatabase) -> Iterator[Site]:
-    """A fleet that the planner knows or has never looked at."""
+    """A fleet that the planner knows, has never looked at, or looked at when it was small."""
+    known: Statistics = request.param
     with psycopg.connect(warm_database.url, autocommit=True) as root:
-        values = _fleet(root, warm_database)
-        if request.param == "of the fleet":
-            root.execute("analyze")
+        values = _first_agent(root, warm_database)
+        root.execute("set session_replication_role = replica")  # what is copied needs no rule's consent
+        if known == "of its first agent":
+            _analyze_with_history(root)
+        _others(root)
+        root.execute("analyze" if known == "of the fleet" else FORGET_SIZES)
+        if known == "none":
+            root.execute(FORGET_COLUMNS)
     with psycopg.connect(warm_database.url) as opened:
         opened.execute("select set_config('role', 'spotcore_app', false), set_config('spotcore.tenant', '*', false)")
         opened.commit()
         yield Site(opened, values["agent_id"], values)
 
 
-def _fleet(root: Session, warm_database: WarmDatabase) -> Mapping[str, Any]:
-    """One agent whose first machine was taken three days ago, and others like it; what calls about it name."""
+def _analyze_with_history(root: Session) -> None:
+    """While the agent's machines are too many for the planner to take them for a few."""
+    with root.transaction():
+        copy = COPY.format(table="instances", which="status = 'terminated'")
+        root.execute(copy, {"others": OTHERS, "shared": ["client_id", "pool_id", "agent_id"]})  # type: ignore[call-overload]
+        root.execute("analyze")
+        root.execute("delete from instances where cloud_id like 'i-%-%'")
+
+
+def _others(root: Session) -> None:
+    """As many more agents as make a fleet, each with what the first has."""
+    for table in COPIED:
+        root.execute(COPY.format(table=table, which=True), {"others": OTHERS, "shared": ["client_id", "pool_id"]})  # type: ignore[call-overload]
+
+
+def _first_agent(root: Session, warm_database: WarmDatabase) -> Mapping[str, Any]:
+    """An agent whose first machine was taken three days ago; what calls about it name."""
     clock = FakeClock()
     world = a_world(PostgresStorage(warm_database.connections, clock).transactions, clock)
     ready = with_replica(world)
@@ -100,9 +128,6 @@ def _fleet(root: Session, warm_database: WarmDatabase) -> Mapping[str, Any]:
     clock.advance(3 * 86_400)
     world.beat(ready.agent_id, ready.standby)
     world.report_prices(ready.agent_id, {"us-east-1a": "0.0300"})
-    root.execute("set session_replication_role = replica")  # the others need no rule's consent
-    for table in COPIED:
-        root.execute(COPY.format(table=table), {"others": OTHERS, "shared": ["client_id", "pool_id"]})  # type: ignore[call-overload]
     agent, now = world.aggregate(ready.agent_id).agent, clock.now()
     token = hashlib.sha256(b"t").hexdigest()
     root.execute(

@@ -19,6 +19,16 @@ create index switches_by_agent on switches (agent_id, client_id, recorded_at des
 drop index switches_of_agent;
 create index agents_retiring on agents (client_id) where life = 'retiring';
 
+-- Ten rows for each agent or machine is what ANALYZE writes down, whatever it finds: from a client's first agent it would
+-- learn that all machines are one agent's, and have them all read for each until it comes again.
+alter table instances alter agent_id set (n_distinct = -0.1);
+alter table replicas alter agent_id set (n_distinct = -0.1), alter instance_id set (n_distinct = -0.1);
+alter table commands alter agent_id set (n_distinct = -0.1);
+alter table incidents alter agent_id set (n_distinct = -0.1);
+alter table switches alter agent_id set (n_distinct = -0.1),
+    alter new_instance_id set (n_distinct = -0.1), alter old_instance_id set (n_distinct = -0.1);
+alter table primary_periods alter agent_id set (n_distinct = -0.1);
+
 -- As in 0033, but replicas are looked for among the agent's: the planner had all replicas of all clients hashed as soon as
 -- one machine of the agent had ended long ago. "is true" keeps the client out of the index conditions: an agent's id is
 -- nobody else's, and what is chosen by the client first may be as long as a table.

@@ -46,7 +46,7 @@ select agent_exists_elsewhere(%(client_id)s, %(agent_id)s);
 
 -- name: agent_by_logical_id
 select agent_id from agents
-where client_id = %(client_id)s and logical_agent_id = %(logical_agent_id)s and life <> 'deleted';
+where (client_id = %(client_id)s) is true and logical_agent_id = %(logical_agent_id)s and life <> 'deleted';
 
 -- name: machine_bindings
 select * from machine_bindings(%(cloud_id)s);
