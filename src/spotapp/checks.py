@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from spotadapters.embedded.account import can_reach, service_account
 from spotadapters.embedded.errors import EmbeddedError
-from spotadapters.postgres.migrate import MINIMUM_VERSION, pending
+from spotadapters.postgres.migrate import pending, unfit
 from spotapp.listening import way_out
 from spotapp.settings import Settings
 
@@ -79,14 +79,14 @@ def _database(settings: Settings) -> Iterator[Finding]:
         return
     try:
         with psycopg.connect(settings.database_url, connect_timeout=3) as connection:
-            server = connection.info.server_version
+            server, fix = connection.info.server_version, unfit(connection)
     except psycopg.Error as failure:
         fix = "check SPOTCORE_DATABASE_URL and that the server runs"
         yield Finding(name="database", ok=False, found=type(failure).__name__, fix=fix)
         return
-    recent = server >= MINIMUM_VERSION
-    advice = None if recent else "PostgreSQL 15 or newer is needed"
-    yield Finding(name="database", ok=recent, found=f"PostgreSQL {server // 10_000}", fix=advice)
+    yield Finding(name="database", ok=fix is None, found=f"PostgreSQL {server // 10_000}", fix=fix)
+    if fix is not None:
+        return
     missing = pending(settings.database_url)
     found = f"{len(missing)} missing" if missing else "up to date"
     yield Finding(name="schema", ok=not missing, found=found, fix="spotcore migrate" if missing else None)

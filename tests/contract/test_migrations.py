@@ -10,7 +10,10 @@ import psycopg
 import pytest
 
 from spotadapters.postgres import migrate as migrations
+from spotadapters.postgres.link import probed
 from spotadapters.postgres.migrate import MigrationError, _available, migrate, pending, require_schema
+from spotapp.checks import examine
+from spotapp.settings import Settings
 
 NAMES = [name for name, _ in _available()]
 
@@ -113,9 +116,39 @@ def test_of_several_that_start_at_once_each_file_is_applied_by_one(empty: str) -
 
 def test_an_older_server_is_refused_with_both_versions(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migrations, "MINIMUM_VERSION", 990_000)
-    with pytest.raises(MigrationError, match=r"PostgreSQL 15 or newer is needed, this is \d\d$"):
-        migrate(empty)
+    for ask in (migrate, pending, require_schema):
+        with pytest.raises(MigrationError, match=r"PostgreSQL 15 or newer is needed, this is \d\d$"):
+            ask(empty)
+    monkeypatch.undo()
     assert pending(empty) == NAMES
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_cannot_keep_what_people_write_is_refused_with_how_to_make_one(
+    empty: str, encoding: str
+) -> None:
+    name = f"{empty.rpartition('/')[2]}_{encoding.lower()}"
+    other = empty.rpartition("/")[0] + f"/{name}"
+    with psycopg.connect(empty, autocommit=True) as connection:
+        connection.execute(f"create database {name} encoding '{encoding}' locale 'C' template template0")
+        try:
+            for ask in (migrate, pending, require_schema):
+                with pytest.raises(MigrationError) as refusal:
+                    ask(other)
+                assert str(refusal.value) == (
+                    f"the database {name} is encoded in {encoding}, UTF8 is needed:"
+                    f" create database {name} encoding 'UTF8' template template0"
+                )
+            (found,) = (one for one in examine(Settings(database_url=other)) if one.name in {"database", "schema"})
+            assert (found.ok, found.fix) == (False, str(refusal.value))
+        finally:
+            connection.execute(f"drop database {name}")
+
+
+def test_texts_are_utf_8_whatever_the_surroundings_speak(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    with psycopg.connect(probed(empty)) as connection:
+        assert connection.execute("select %s::text", ("機械 €",)).fetchone() == ("機械 €",)
 
 
 def test_a_migrations_own_words_reach_the_operator(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:

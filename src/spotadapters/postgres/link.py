@@ -15,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 ANSWER_SECONDS: Final = 5.0  # more than ``statement_timeout``: a server that lives has answered by then
 SILENT_CLIENT: Final = "5s"
 PROBES: Final = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
+ENCODING: Final = {"client_encoding": "UTF8"}  # whatever this process's or the role's own setting is
 
 Row = tuple[Any, ...]
 
@@ -38,5 +39,5 @@ class BoundedConnection(psycopg.Connection[Row]):
 
 
 def probed(database_url: str) -> str:
-    """The URL as connection parameters, with probes of an idle link unless it names its own."""
-    return make_conninfo("", **{**PROBES, **conninfo_to_dict(database_url)})
+    """The URL as connection parameters, in UTF-8, with probes of an idle link unless it names its own."""
+    return make_conninfo("", **{**PROBES, **conninfo_to_dict(database_url), **ENCODING})

@@ -12,6 +12,7 @@ from spotadapters.postgres.link import probed
 
 LOCK = 7_283_915_001
 MINIMUM_VERSION = 150_000
+ENCODING: Final = "UTF8"  # of the database: what people write is stored as they wrote it
 LOCK_MS: Final = 1_500  # more than the second after which autovacuum gives way, less than whoever waits behind us has
 PAUSES: Final = (1.0, 2.0, 4.0, 8.0)  # seconds between two tries, in which everybody gets on
 
@@ -39,12 +40,12 @@ def migrate(database_url: str, *, wait: Callable[[float], object] = time.sleep) 
     """Apply what is missing, each file in a transaction of its own; the names applied. Safe to run from many processes.
 
     On a busy site each is tried several times, with ``wait`` in between. Raises ``MigrationError`` for a server older
-    than 15, an applied file that was changed afterwards, a login that may not do it, and tables that stay in use.
+    than 15, a database in another encoding than UTF8, an applied file that was changed afterwards, a login that may not
+    do it, and tables that stay in use.
     """
     done: list[str] = []
     with psycopg.connect(probed(database_url), autocommit=True, connect_timeout=5) as connection:
-        if connection.info.server_version < MINIMUM_VERSION:
-            raise MigrationError(f"PostgreSQL 15 or newer is needed, this is {connection.info.server_version // 10000}")
+        _require_fit(connection)
         connection.execute("select pg_advisory_lock(%s)", (LOCK,))
         connection.execute("select set_config('lock_timeout', %s, false)", (str(LOCK_MS),))  # for another run we wait
         connection.execute("set spotcore.tenant = '*'")  # an owner that is no superuser meets its own policies
@@ -110,9 +111,30 @@ def _apply(connection: Connection, name: str, text: str) -> None:
         ) from refusal
 
 
+def unfit(connection: Connection) -> str | None:
+    """What is wrong with the server or the database, and what would be right."""
+    version = connection.info.server_version
+    if version < MINIMUM_VERSION:
+        return f"PostgreSQL 15 or newer is needed, this is {version // 10_000}"
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != ENCODING:
+        return (
+            f"the database {connection.info.dbname} is encoded in {encoding}, UTF8 is needed:"
+            f" create database {connection.info.dbname} encoding 'UTF8' template template0"
+        )
+    return None
+
+
+def _require_fit(connection: Connection) -> None:
+    wrong = unfit(connection)
+    if wrong is not None:
+        raise MigrationError(wrong)
+
+
 def require_schema(database_url: str) -> None:
-    """Raises ``MigrationError`` while this version's migrations are not all applied. More than them is fine: a newer
-    version was here, and migrations never take away what the version before needs."""
+    """Raises ``MigrationError`` for what ``migrate`` would refuse to work on, and while this version's migrations are
+    not all applied. More than them is fine: a newer version was here, and migrations never take away what the version
+    before needs."""
     missing = pending(database_url)
     if missing:
         raise MigrationError(
@@ -121,8 +143,9 @@ def require_schema(database_url: str) -> None:
 
 
 def pending(database_url: str) -> list[str]:
-    """Names of migrations that are not applied yet."""
+    """Names of migrations that are not applied yet. Raises ``MigrationError`` for what ``migrate`` does not work on."""
     with psycopg.connect(probed(database_url), autocommit=True, connect_timeout=5) as connection:
+        _require_fit(connection)
         known = connection.execute("select to_regclass('schema_migrations') is not null").fetchone()
         if not known or not known[0]:
             return [name for name, _ in _available()]
