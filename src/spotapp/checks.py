@@ -79,7 +79,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
         return
     try:
         with psycopg.connect(settings.database_url, connect_timeout=3) as connection:
-            server, fix = connection.info.server_version, unfit(connection)
+            server, fix = connection.info.server_version, unfit(connection, settings.database_url)
     except psycopg.Error as failure:
         fix = "check SPOTCORE_DATABASE_URL and that the server runs"
         yield Finding(name="database", ok=False, found=type(failure).__name__, fix=fix)

@@ -14,6 +14,7 @@ from spotadapters.postgres.link import probed
 from spotadapters.postgres.migrate import MigrationError, _available, migrate, pending, require_schema
 from spotapp.checks import examine
 from spotapp.settings import Settings
+from tests.support.pooler import pooled_by_transactions
 
 NAMES = [name for name, _ in _available()]
 
@@ -143,6 +144,19 @@ def test_a_database_that_cannot_keep_what_people_write_is_refused_with_how_to_ma
             assert (found.ok, found.fix) == (False, str(refusal.value))
         finally:
             connection.execute(f"drop database {name}")
+
+
+def test_a_pooler_that_lends_a_session_to_several_is_refused_with_what_to_do(empty: str) -> None:
+    migrate(empty)
+    with pooled_by_transactions(empty) as pooled:
+        with psycopg.connect(pooled) as one, psycopg.connect(pooled) as another:
+            sessions = [each.execute("select pg_backend_pid()").fetchall() for each in (one, another)]
+        assert sessions[0] == sessions[1]
+        for ask in (migrate, pending, require_schema):
+            with pytest.raises(MigrationError, match=r"^a pooler .*: let it pool sessions, not transactions, or "):
+                ask(pooled)
+        (found,) = (one for one in examine(Settings(database_url=pooled)) if one.name in {"database", "schema"})
+        assert (found.ok, "pool sessions" in str(found.fix)) == (False, True)
 
 
 def test_texts_are_utf_8_whatever_the_surroundings_speak(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,12 +40,12 @@ def migrate(database_url: str, *, wait: Callable[[float], object] = time.sleep) 
     """Apply what is missing, each file in a transaction of its own; the names applied. Safe to run from many processes.
 
     On a busy site each is tried several times, with ``wait`` in between. Raises ``MigrationError`` for a server older
-    than 15, a database in another encoding than UTF8, an applied file that was changed afterwards, a login that may not
-    do it, and tables that stay in use.
+    than 15, a database in another encoding than UTF8, a pooler of transactions, an applied file that was changed
+    afterwards, a login that may not do it, and tables that stay in use.
     """
     done: list[str] = []
     with psycopg.connect(probed(database_url), autocommit=True, connect_timeout=5) as connection:
-        _require_fit(connection)
+        _require_fit(connection, database_url)
         connection.execute("select pg_advisory_lock(%s)", (LOCK,))
         connection.execute("select set_config('lock_timeout', %s, false)", (str(LOCK_MS),))  # for another run we wait
         connection.execute("set spotcore.tenant = '*'")  # an owner that is no superuser meets its own policies
@@ -111,22 +111,32 @@ def _apply(connection: Connection, name: str, text: str) -> None:
         ) from refusal
 
 
-def unfit(connection: Connection) -> str | None:
-    """What is wrong with the server or the database, and what would be right."""
-    version = connection.info.server_version
+def unfit(connection: Connection, database_url: str) -> str | None:
+    """What is wrong with the server, the database or the way to it, and what would be right."""
+    version, name = connection.info.server_version, connection.info.dbname
     if version < MINIMUM_VERSION:
         return f"PostgreSQL 15 or newer is needed, this is {version // 10_000}"
     encoding = connection.info.parameter_status("server_encoding")
     if encoding != ENCODING:
         return (
-            f"the database {connection.info.dbname} is encoded in {encoding}, UTF8 is needed:"
-            f" create database {connection.info.dbname} encoding 'UTF8' template template0"
+            f"the database {name} is encoded in {encoding}, UTF8 is needed:"
+            f" create database {name} encoding 'UTF8' template template0"
         )
+    with psycopg.connect(probed(database_url), autocommit=True, connect_timeout=5) as another:
+        if _session(another) == _session(connection):
+            return (
+                "a pooler hands out one session to several connections; roles, limits, prepared statements and"
+                " listening belong to a session: let it pool sessions, not transactions, or connect without it"
+            )
     return None
 
 
-def _require_fit(connection: Connection) -> None:
-    wrong = unfit(connection)
+def _session(connection: Connection) -> Any:
+    return connection.execute("select pg_backend_pid()").fetchone()
+
+
+def _require_fit(connection: Connection, database_url: str) -> None:
+    wrong = unfit(connection, database_url)
     if wrong is not None:
         raise MigrationError(wrong)
 
@@ -145,7 +155,7 @@ def require_schema(database_url: str) -> None:
 def pending(database_url: str) -> list[str]:
     """Names of migrations that are not applied yet. Raises ``MigrationError`` for what ``migrate`` does not work on."""
     with psycopg.connect(probed(database_url), autocommit=True, connect_timeout=5) as connection:
-        _require_fit(connection)
+        _require_fit(connection, database_url)
         known = connection.execute("select to_regclass('schema_migrations') is not null").fetchone()
         if not known or not known[0]:
             return [name for name, _ in _available()]
