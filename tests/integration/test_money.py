@@ -142,12 +142,16 @@ def test_verify_fails_when_a_final_line_was_changed(tenant: Tenant) -> None:
     tenant.site.plane.savings.accrue()
     well = run(tenant.site, "ledger", "verify", tenant.client_id, "--output", "json")
     assert well.exit_code == 0, well.output
-    assert json.loads(well.stdout)["lines"] > 0
+    (head,) = json.loads(well.stdout)["heads"]
+    assert (head["client"], head["lines"] > 0) == (tenant.client_id, True)
+    assert json.loads(run(tenant.site, "ledger", "verify", "--output", "json").stdout) == json.loads(well.stdout)
+    assert run(tenant.site, "ledger", "verify", "nobody").exit_code == 1
     with closing(psycopg.connect(tenant.site.connections.database_url, autocommit=True)) as root:
         root.execute("alter table ledger_lines disable trigger sv7_final_lines_stay")
         root.execute("update ledger_lines set paid_price = paid_price / 2 where entry_no = 1")
-    ill = run(tenant.site, "ledger", "verify", tenant.client_id)
-    assert (ill.exit_code, "a line was changed" in ill.stdout) == (1, True)
+    for whose in ([tenant.client_id], []):
+        ill = run(tenant.site, "ledger", "verify", *whose)
+        assert (ill.exit_code, "a line was changed" in ill.stdout) == (1, True)
 
 
 def test_focus_columns_for_cost_tools(story: V4c, tmp_path: Path) -> None:

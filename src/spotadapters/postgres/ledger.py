@@ -175,6 +175,10 @@ class Explained:
 class LedgerReads(Reader):
     """The ledger as people check it."""
 
+    def sealed_clients(self) -> list[ClientId]:
+        """Clients with final lines, by id."""
+        return [ClientId(row["client_id"]) for row in self.rows("ledger_sealed_clients", dict)]
+
     def verify(self, client_id: ClientId) -> list[LedgerSeal]:
         """Every seal of a client in order, looked at."""
         return self.rows("ledger_check", LedgerSeal, client_id=client_id)

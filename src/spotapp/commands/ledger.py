@@ -6,9 +6,11 @@ from typing import Any, Final
 
 import click
 from attrs import asdict
+from rich.progress import track
 
 from spotadapters.postgres.ledger import Explained, LedgerReads
 from spotapp.commands.database import Local, local
+from spotapp.failures import console
 from spotcore.account import account
 from spotcore.ids import ClientId
 
@@ -54,31 +56,35 @@ def ledger() -> None:
 
 
 @ledger.command()
-@click.argument("client")
+@click.argument("client", required=False)
 @local
-def verify(here: Local, client: str) -> None:
-    """Look at every seal over a client's final lines. Exit status 1 when a line was changed, is missing or came later.
+def verify(here: Local, client: str | None) -> None:
+    """Look at every seal over final lines, of one client or of all. Exit status 1 when a line was changed, is missing
+    or came later.
 
-    Note the last digest somewhere else: it tells of an end that was cut off. On the database itself.
+    Note the last digests somewhere else: they tell of an end that was cut off. On the database itself.
 
     \b
     Example:
       spotcore ledger verify 7d8f5c1e-…
     """
-    here.plane.clients.get(ClientId(client))
-    seals = LedgerReads(here.connections, here.clock).verify(ClientId(client))
-    findings = [{"where": f"seal {one.seal_no}", "what": one.trouble} for one in seals if one.trouble is not None]
-    head = seals[-1] if seals else None
-    data = {
-        "intact": not findings,
-        "seals": len(seals),
-        "lines": sum(one.lines for one in seals),
-        "digest": head.digest if head else None,
-        "findings": findings,
-    }
-    here.screen.facts(data, {name: value for name, value in data.items() if name != "findings"})
+    reads = LedgerReads(here.connections, here.clock)
+    clients = reads.sealed_clients() if client is None else [here.plane.clients.get(ClientId(client)).client_id]
+    heads: list[dict[str, Any]] = []
+    findings: list[dict[str, str]] = []
+    for one in track(clients, "looking at seals", console=console, transient=True):
+        seals = reads.verify(one)
+        findings += [
+            {"where": f"{one} seal {seal.seal_no}", "what": seal.trouble} for seal in seals if seal.trouble is not None
+        ]
+        lines = sum(seal.lines for seal in seals)
+        heads += [{"client": one, "seals": len(seals), "lines": lines, "digest": seal.digest} for seal in seals[-1:]]
+    data = {"intact": not findings, "findings": findings, "heads": heads}
+    columns = {"client": "client", "seals": "seals", "lines": "lines", "digest": "digest"}
+    here.screen.rows(data, heads, columns, empty="nothing is sealed yet")
     if findings:
         if not here.screen.is_json:
+            click.echo()
             here.screen.rows(data, findings, {"where": "where", "what is wrong": "what"}, empty="")
         sys.exit(1)
 

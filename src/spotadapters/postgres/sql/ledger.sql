@@ -70,6 +70,9 @@ from jsonb_populate_recordset(null::ledger_lines, %(rows)s);
 -- name: ledger_seal
 select seal_ledger(%(client_id)s, %(final)s, %(now)s);
 
+-- name: ledger_sealed_clients
+select jsonb_build_object('client_id', client_id)::text from ledger_seals group by client_id order by client_id;
+
 -- name: ledger_check
 with s as (
     select *, lag(digest) over w as digest_before, lag(seal_no) over w as no_before,
