@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from spotadapters.embedded.account import can_reach, service_account
 from spotadapters.embedded.errors import EmbeddedError
-from spotadapters.postgres.migrate import pending, unfit
+from spotadapters.postgres.migrate import MigrationError, require_schema, unfit
 from spotapp.listening import way_out
 from spotapp.settings import Settings
 
@@ -87,9 +87,12 @@ def _database(settings: Settings) -> Iterator[Finding]:
     yield Finding(name="database", ok=fix is None, found=f"PostgreSQL {server // 10_000}", fix=fix)
     if fix is not None:
         return
-    missing = pending(settings.database_url)
-    found = f"{len(missing)} missing" if missing else "up to date"
-    yield Finding(name="schema", ok=not missing, found=found, fix="spotcore migrate" if missing else None)
+    try:
+        require_schema(settings.database_url)
+        yield Finding(name="schema", ok=True, found="up to date")
+    except MigrationError as failure:
+        found, _, fix = str(failure).partition("; first: ")
+        yield Finding(name="schema", ok=False, found=found, fix=fix)
 
 
 def _redis(settings: Settings) -> Iterator[Finding]:

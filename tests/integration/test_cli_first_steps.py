@@ -138,7 +138,8 @@ def test_a_new_database_is_found_wanting_migrated_once_and_then_well(empty_datab
     before = doctor()
     assert before["database"]["ok"]
     assert before["database"]["found"].startswith("PostgreSQL ")
-    assert before["schema"] == {"check": "schema", "ok": False, "found": f"{total} missing", "fix": "spotcore migrate"}
+    found = f"the schema lacks {total} migrations, from 0001_initial.sql on"
+    assert before["schema"] == {"check": "schema", "ok": False, "found": found, "fix": "spotcore migrate"}
     refused = run(empty_database_url, tmp_path, "serve", SPOTCORE_ADMIN_TOKEN=GIVEN)
     assert (refused.exit_code, "spotcore migrate" in refused.stderr) == (1, True)
     assert "spotcore migrate" in run(empty_database_url, tmp_path, "audit", "verify").stderr

@@ -2,18 +2,22 @@
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any, Final
 
 import psycopg
 
 from spotadapters.postgres.link import probed
+from spotadapters.postgres.rights import give, lacking
 
 LOCK = 7_283_915_001
 MINIMUM_VERSION = 150_000
 ENCODING: Final = "UTF8"  # of the database: what people write is stored as they wrote it
 LOCK_MS: Final = 1_500  # more than the second after which autovacuum gives way, less than whoever waits behind us has
+ROLE_SINCE: Final = "0009_row_security.sql"
+RIGHTS: Final = "the rights of spotcore_app"
 PAUSES: Final = (1.0, 2.0, 4.0, 8.0)  # seconds between two tries, in which everybody gets on
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -38,22 +42,27 @@ def _digest(text: str) -> str:
 
 def migrate(database_url: str, *, wait: Callable[[float], object] = time.sleep) -> list[str]:
     """Apply what is missing, each file in a transaction of its own; the names applied. Safe to run from many processes.
+    In a database that was restored on another server the role and its rights are given back first.
 
     On a busy site each is tried several times, with ``wait`` in between. Raises ``MigrationError`` for a server older
     than 15, a database in another encoding than UTF8, a pooler of transactions, an applied file that was changed
     afterwards, a login that may not do it, and tables that stay in use.
     """
     done: list[str] = []
-    with psycopg.connect(probed(database_url), autocommit=True, connect_timeout=5) as connection:
-        _require_fit(connection, database_url)
+    with _fit(database_url) as connection:
         connection.execute("select pg_advisory_lock(%s)", (LOCK,))
         connection.execute("select set_config('lock_timeout', %s, false)", (str(LOCK_MS),))  # for another run we wait
         connection.execute("set spotcore.tenant = '*'")  # an owner that is no superuser meets its own policies
-        connection.execute(
-            "create table if not exists schema_migrations "
-            "(name text primary key, digest text not null, applied_at timestamptz not null default now())"
-        )
+        with _in_our_words("schema_migrations"):
+            connection.execute(
+                "create table if not exists schema_migrations "
+                "(name text primary key, digest text not null, applied_at timestamptz not null default now())"
+            )
         applied: dict[str, str] = dict(connection.execute("select name, digest from schema_migrations").fetchall())
+        if ROLE_SINCE in applied and lacking(connection) is not None:
+            with connection.transaction(), _in_our_words(RIGHTS):
+                give(connection)
+            done.append(RIGHTS)
         for name, text in _available():
             if name in applied:
                 if applied[name] != _digest(text):
@@ -69,7 +78,8 @@ def _apply_patiently(connection: Connection, name: str, text: str, wait: Callabl
     for pause in (*PAUSES, None):
         try:
             with connection.transaction():
-                _apply(connection, name, text)
+                with _in_our_words(name):
+                    connection.execute(text.encode())
                 connection.execute(
                     "insert into schema_migrations (name, digest) values (%s, %s)", (name, _digest(text))
                 )
@@ -100,9 +110,10 @@ def _others(connection: Connection) -> str:
     return f"; if that does not help, end who is at work for long, select pg_terminate_backend(pid): {', '.join(words)}"
 
 
-def _apply(connection: Connection, name: str, text: str) -> None:
+@contextmanager
+def _in_our_words(name: str) -> Iterator[None]:
     try:
-        connection.execute(text.encode())
+        yield
     except psycopg.errors.RaiseException as refusal:  # a migration's own words
         raise MigrationError(f"{name}: {refusal.diag.message_primary}") from refusal
     except psycopg.errors.InsufficientPrivilege as refusal:
@@ -142,22 +153,42 @@ def _require_fit(connection: Connection, database_url: str) -> None:
 
 
 def require_schema(database_url: str) -> None:
-    """Raises ``MigrationError`` for what ``migrate`` would refuse to work on, and while this version's migrations are
-    not all applied. More than them is fine: a newer version was here, and migrations never take away what the version
-    before needs."""
-    missing = pending(database_url)
+    """Raises ``MigrationError`` for what ``migrate`` would refuse to work on, for a login that may not serve, and while
+    this version's migrations are not all applied. More than them is fine: a newer version was here, and migrations
+    never take away what the version before needs."""
+    with _fit(database_url) as connection:
+        try:
+            missing = _missing(connection)
+        except psycopg.errors.InsufficientPrivilege as refusal:
+            raise MigrationError(lacking(connection) or str(refusal.diag.message_primary)) from refusal
+        trouble = lacking(connection)
     if missing:
-        raise MigrationError(
-            f"the schema lacks {len(missing)} migrations, from {missing[0]} on; first: spotcore migrate"
-        )
+        trouble = f"the schema lacks {len(missing)} migrations, from {missing[0]} on; first: spotcore migrate"
+    if trouble is not None:
+        raise MigrationError(trouble)
 
 
 def pending(database_url: str) -> list[str]:
     """Names of migrations that are not applied yet. Raises ``MigrationError`` for what ``migrate`` does not work on."""
+    with _fit(database_url) as connection:
+        return _missing(connection)
+
+
+@contextmanager
+def _fit(database_url: str) -> Iterator[Connection]:
     with psycopg.connect(probed(database_url), autocommit=True, connect_timeout=5) as connection:
         _require_fit(connection, database_url)
-        known = connection.execute("select to_regclass('schema_migrations') is not null").fetchone()
-        if not known or not known[0]:
-            return [name for name, _ in _available()]
-        applied = {row[0] for row in connection.execute("select name from schema_migrations").fetchall()}
-    return [name for name, _ in _available() if name not in applied]
+        yield connection
+
+
+def _is_migrated(connection: Connection) -> bool:
+    known = connection.execute("select to_regclass('schema_migrations') is not null").fetchone()
+    return bool(known and known[0])
+
+
+def _missing(connection: Connection) -> list[str]:
+    names = [name for name, _ in _available()]
+    if not _is_migrated(connection):
+        return names
+    applied = {row[0] for row in connection.execute("select name from schema_migrations").fetchall()}
+    return [name for name in names if name not in applied]

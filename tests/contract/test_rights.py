@@ -1,0 +1,101 @@
+"""After a restore on another server the role and its rights may be missing: who says so, and who gives them back."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from attrs import frozen
+
+from spotadapters.postgres.migrate import RIGHTS, MigrationError, migrate, pending, require_schema
+from spotadapters.postgres.rights import give, lacking
+from spotapp.checks import Finding, examine
+from spotapp.settings import Settings
+
+Session = psycopg.Connection[tuple[object, ...]]
+
+RIGHTS_OF = """
+select c.relname, c.relispartition, array(
+    select one from unnest(array['select', 'insert', 'update', 'delete']) one
+    where has_table_privilege('spotcore_app', c.oid, one))
+from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v') order by 1"""
+
+
+@frozen
+class Site:
+    """A migrated database, and its administrator."""
+
+    url: str
+    admin: Session
+
+
+@pytest.fixture
+def site(empty_database_url: str) -> Iterator[Site]:
+    migrate(empty_database_url)
+    with psycopg.connect(empty_database_url, autocommit=True) as admin:
+        yield Site(empty_database_url, admin)
+
+
+def schema_finding(url: str) -> Finding:
+    (found,) = (one for one in examine(Settings(database_url=url)) if one.name == "schema")
+    return found
+
+
+def test_rights_that_a_restore_could_not_give_are_given_back_by_migrate(site: Site) -> None:
+    before = site.admin.execute(RIGHTS_OF).fetchall()
+    site.admin.execute("revoke all on all tables in schema public from spotcore_app")
+    site.admin.execute("revoke all on all sequences in schema public from spotcore_app")
+    told = "the role spotcore_app may not use all tables, as after a restore on another server; first: spotcore migrate"
+    with pytest.raises(MigrationError) as refusal:
+        require_schema(site.url)
+    assert str(refusal.value) == told
+    found = schema_finding(site.url)
+    assert (found.ok, found.fix) == (False, "spotcore migrate")
+    assert pending(site.url) == []
+    assert migrate(site.url) == [RIGHTS]
+    assert site.admin.execute(RIGHTS_OF).fetchall() == before
+    require_schema(site.url)
+    assert schema_finding(site.url).ok
+    assert migrate(site.url) == []
+
+
+def test_what_later_migrations_make_is_the_role_s_too(site: Site) -> None:
+    site.admin.execute("alter default privileges in schema public revoke all on tables from spotcore_app")
+    site.admin.execute("alter default privileges in schema public revoke all on sequences from spotcore_app")
+    give(site.admin)
+    site.admin.execute("create table later (id bigint generated always as identity)")
+    assert ("later", False, ["select", "insert", "update", "delete"]) in site.admin.execute(RIGHTS_OF).fetchall()
+    site.admin.execute("set role spotcore_app")
+    site.admin.execute("insert into later default values")
+
+
+def test_a_role_that_is_missing_is_named_and_made(site: Site) -> None:
+    with site.admin.transaction(force_rollback=True):  # a role belongs to all databases of the server
+        site.admin.execute("alter role spotcore_app rename to spotcore_app_elsewhere")
+        assert lacking(site.admin) == (
+            "the role spotcore_app is missing, as after a restore on another server; first: spotcore migrate"
+        )
+        give(site.admin)
+        assert lacking(site.admin) is None
+    assert lacking(site.admin) is None
+
+
+def test_a_login_that_may_not_take_the_role_is_told_who_gives_it(site: Site) -> None:
+    name = f"server_{site.url.rpartition('/')[2]}"
+    site.admin.execute(f"create role {name} login password 'secret'")
+    url = f"postgresql://{name}:secret@127.0.0.1:{site.admin.info.port}/{site.admin.info.dbname}"
+    with pytest.raises(MigrationError) as refusal:
+        require_schema(url)
+    assert str(refusal.value) == f"this login may not take the role spotcore_app; first: grant spotcore_app to {name}"
+    assert schema_finding(url).fix == f"grant spotcore_app to {name}"
+    site.admin.execute(f"grant spotcore_app to {name}")
+    require_schema(url)
+    site.admin.execute(f"drop role {name}")
+
+
+def test_a_login_that_owns_nothing_may_not_give_them_back(site: Site) -> None:
+    name = f"other_{site.url.rpartition('/')[2]}"
+    site.admin.execute(f"create role {name} login password 'secret' in role spotcore_app")
+    url = f"postgresql://{name}:secret@127.0.0.1:{site.admin.info.port}/{site.admin.info.dbname}"
+    with pytest.raises(MigrationError, match=r"^schema_migrations: the login that migrates must own the tables: "):
+        migrate(url)
+    site.admin.execute(f"drop role {name}")
