@@ -68,6 +68,36 @@ def test_what_later_migrations_make_is_the_role_s_too(site: Site) -> None:
     site.admin.execute("insert into later default values")
 
 
+def test_what_others_keep_in_the_schema_is_nobody_s_trouble(site: Site) -> None:
+    """Such as the views of ``pg_stat_statements``."""
+    name = f"guest_{site.url.rpartition('/')[2]}"
+    site.admin.execute(f"create role {name}")
+    site.admin.execute("create table theirs ()")
+    site.admin.execute(f"alter table theirs owner to {name}")
+    site.admin.execute("create view statistics as select 1 as one")
+    site.admin.execute("alter extension btree_gist add view statistics")
+    site.admin.execute("revoke all on theirs, statistics from spotcore_app")
+    require_schema(site.url)
+    assert migrate(site.url) == []
+    site.admin.execute("revoke insert on agents from spotcore_app")
+    assert migrate(site.url) == [RIGHTS]
+    rights = {row[0]: row[2] for row in site.admin.execute(RIGHTS_OF).fetchall()}
+    assert (rights["theirs"], rights["statistics"], len(rights["agents"])) == ([], [], 4)
+    site.admin.execute("drop table theirs")
+    site.admin.execute(f"drop role {name}")
+
+
+def test_a_login_that_takes_the_role_but_inherits_nothing_is_told_what_it_must_read(site: Site) -> None:
+    name = f"server_{site.url.rpartition('/')[2]}"
+    site.admin.execute(f"create role {name} login noinherit password 'secret' in role spotcore_app")
+    url = f"postgresql://{name}:secret@127.0.0.1:{site.admin.info.port}/{site.admin.info.dbname}"
+    assert schema_finding(url).fix == f"grant select on schema_migrations to {name}"
+    site.admin.execute(f"grant select on schema_migrations to {name}")
+    require_schema(url)
+    site.admin.execute(f"drop owned by {name}")
+    site.admin.execute(f"drop role {name}")
+
+
 def test_a_role_that_is_missing_is_named_and_made(site: Site) -> None:
     with site.admin.transaction(force_rollback=True):  # a role belongs to all databases of the server
         site.admin.execute("alter role spotcore_app rename to spotcore_app_elsewhere")

@@ -160,7 +160,10 @@ def require_schema(database_url: str) -> None:
         try:
             missing = _missing(connection)
         except psycopg.errors.InsufficientPrivilege as refusal:
-            raise MigrationError(lacking(connection) or str(refusal.diag.message_primary)) from refusal
+            denied = (
+                f"{refusal.diag.message_primary}; first: grant select on schema_migrations to {connection.info.user}"
+            )
+            raise MigrationError(lacking(connection) or denied) from refusal
         trouble = lacking(connection)
     if missing:
         trouble = f"the schema lacks {len(missing)} migrations, from {missing[0]} on; first: spotcore migrate"

@@ -38,7 +38,8 @@ FINGERPRINTS: Final = {
     "0034_reports_looked_up.sql": "7426eea7cc567db8",
     "0035_known_agents.sql": "ac7012bdac940521",
     "0036_rehearsals.sql": "b26fbda192962f45",
-    "0037_look_ups.sql": "f280b26f7990de0f",
+    "0037_look_ups.sql": "e6dff4a718b2aae0",
+    "0038_rows_of_an_agent.sql": "0a3ec0b5fb8d955d",
 }
 """A new file adds a line. A line that has been on main is never changed: what shall be otherwise is a new migration."""
 

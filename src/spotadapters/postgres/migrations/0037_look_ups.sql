@@ -17,17 +17,6 @@ create index switches_by_old_machine on switches (old_instance_id, client_id);
 drop index switches_by_old;
 create index switches_by_agent on switches (agent_id, client_id, recorded_at desc);
 drop index switches_of_agent;
-create index agents_retiring on agents (client_id) where life = 'retiring';
-
--- Ten rows for each agent or machine is what ANALYZE writes down, whatever it finds: from a client's first agent it would
--- learn that all machines are one agent's, and have them all read for each until it comes again.
-alter table instances alter agent_id set (n_distinct = -0.1);
-alter table replicas alter agent_id set (n_distinct = -0.1), alter instance_id set (n_distinct = -0.1);
-alter table commands alter agent_id set (n_distinct = -0.1);
-alter table incidents alter agent_id set (n_distinct = -0.1);
-alter table switches alter agent_id set (n_distinct = -0.1),
-    alter new_instance_id set (n_distinct = -0.1), alter old_instance_id set (n_distinct = -0.1);
-alter table primary_periods alter agent_id set (n_distinct = -0.1);
 
 -- As in 0033, but replicas are looked for among the agent's: the planner had all replicas of all clients hashed as soon as
 -- one machine of the agent had ended long ago. "is true" keeps the client out of the index conditions: an agent's id is
@@ -155,7 +144,7 @@ declare
     hot regprocedure;
 begin
     foreach hot in array array[
-        'note_pulses(jsonb)', 'idle_polls(jsonb)', 'save_agent(jsonb)',
+        'note_pulses(jsonb)', 'idle_polls(jsonb)', 'record_reports(jsonb)', 'save_agent(jsonb)',
         'load_agent(text, text, timestamptz, text[], text[], text[], text[], boolean)',
         'load_free_agents(text, text[], timestamptz, text[], text[], text[], text[])',
         'hold_known_agents(text, text[], bigint[])', 'market_of(text, text, text, timestamptz, timestamptz)'
@@ -165,4 +154,3 @@ begin
         execute format('alter function %s set enable_mergejoin = off', hot);
     end loop;
 end $$;
-alter function record_reports(jsonb) set enable_seqscan = off;  -- a group's items are joined with its reports: by hash

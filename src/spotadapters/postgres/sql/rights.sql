@@ -1,3 +1,4 @@
+-- What others or extensions keep in the same schema is not asked about: whoever owns the list of migrations owns ours.
 -- name: rights_lacking
 select case
     when r.oid is null then
@@ -6,7 +7,9 @@ select case
         'this login may not take the role spotcore_app; first: grant spotcore_app to ' || quote_ident(current_user)
     when exists (
         select 1 from pg_class c
-        where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p', 'v') and not c.relispartition
+        join pg_class known on known.oid = to_regclass('schema_migrations') and known.relowner = c.relowner
+        where c.relnamespace = known.relnamespace and c.relkind in ('r', 'p', 'v') and not c.relispartition
+          and not exists (select 1 from pg_depend d where d.objid = c.oid and d.deptype = 'e')
           and not (has_table_privilege(r.oid, c.oid, 'select') and has_table_privilege(r.oid, c.oid, 'insert')
                    and has_table_privilege(r.oid, c.oid, 'update') and has_table_privilege(r.oid, c.oid, 'delete'))
     ) then
@@ -39,8 +42,10 @@ begin
     execute 'alter default privileges in schema ' || place
         || ' grant select, insert, update, delete on tables to spotcore_app';
     for own in
-        select oid from pg_class
-        where relnamespace = current_schema()::regnamespace and relkind in ('r', 'p', 'v') and not relispartition
+        select c.oid from pg_class c
+        join pg_class known on known.oid = to_regclass('schema_migrations') and known.relowner = c.relowner
+        where c.relnamespace = known.relnamespace and c.relkind in ('r', 'p', 'v') and not c.relispartition
+          and not exists (select 1 from pg_depend d where d.objid = c.oid and d.deptype = 'e')
     loop
         execute 'grant select, insert, update, delete on ' || own || ' to spotcore_app';
     end loop;
