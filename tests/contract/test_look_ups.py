@@ -1,4 +1,4 @@
-"""What concerns one agent reads the rows of that agent, however large its client's fleet is (5.2, design 3).
+"""What concerns one agent reads few rows, however large its client's fleet is, and however old the agent (5.2, design 3).
 
 Whatever the planner believes: on a new site it has never looked, and takes every table for tiny; a little later it may
 know of one agent alone, whose machines were all there were.
@@ -32,7 +32,8 @@ CALLS: Final = {
     "idle_polls": "select idle_polls(%(signs)s)",
     "load_agent": "select load_agent(%(client_id)s, %(agent_id)s, %(since)s, '{}', '{}', '{}', '{}', true)",
     "load_free_agents": "select load_free_agents(%(client_id)s, array[%(agent_id)s], %(since)s, '{}', '{}', '{}', '{}')",
-    "hold_known_agents": "select hold_known_agents(%(client_id)s, array[%(agent_id)s], array[%(revision)s]::bigint[])",
+    "hold_known_agents":
+        "select hold_known_agents(%(client_id)s, array[%(agent_id)s], array[%(revision)s]::bigint[], %(since)s)",
     "market_of": "select market_of(%(client_id)s, %(type)s, 'us-east-1', %(now)s, %(since)s)",
     "record_reports": "select record_reports(%(report)s)",
     **{
@@ -43,10 +44,22 @@ CALLS: Final = {
         )
     },
 }  # fmt: skip
+HISTORY: Final = {
+    "instances": "status = 'terminated'", "replicas": "ended_at is not null", "commands": "finished_at is not null",
+    "incidents": "closed_at is not null", "switches": "true",
+}  # fmt: skip
+"""What an agent has had, by table."""
+PERIODS: Final = """
+insert into primary_periods (client_id, agent_id, instance_id, started_at, ended_at, switch_id)
+select client_id, agent_id, instance_id, started_at - n * lasted, ended_at - n * lasted, switch_id || '-h' || n
+from (select *, ended_at - started_at + interval '1 hour' as lasted from primary_periods
+      where agent_id = %(agent_id)s and ended_at is not null order by started_at limit 1) t,
+    generate_series(1, %(years)s) n
+"""
 COPY: Final = """
 insert into {table}
 select (jsonb_populate_record(t, (
-    select jsonb_object_agg(key, value || '-' || n) from jsonb_each_text(to_jsonb(t))
+    select jsonb_object_agg(key, value || %(mark)s || n) from jsonb_each_text(to_jsonb(t))
     where key like '%%\\_id' and value is not null and key <> all(%(shared)s)))).*
 from {table} t, generate_series(1, %(others)s) n where {which}
 """
@@ -59,7 +72,8 @@ FORGET_COLUMNS: Final = f"""
 select pg_clear_attribute_stats('public', relname, attname, false)
 from pg_attribute join (select oid, relname {TABLES}) t on attrelid = t.oid where attnum > 0 and not attisdropped
 """
-Statistics = Literal["none", "of its first agent", "of the fleet"]
+Known = Literal["nothing", "its first agent", "the fleet", "an old agent"]
+"""What the planner has seen. Nobody grows old unseen: a minute is enough."""
 
 
 @define
@@ -84,18 +98,20 @@ class Site:
         return Counter(dict(self.session.execute(READ).fetchall()))
 
 
-@pytest.fixture(params=get_args(Statistics))
+@pytest.fixture(params=get_args(Known))
 def site(request: pytest.FixtureRequest, warm_database: WarmDatabase) -> Iterator[Site]:
-    """A fleet that the planner knows, has never looked at, or looked at when it was small."""
-    known: Statistics = request.param
+    """A fleet that the planner knows, has never looked at, or looked at when it was small; or one that is old."""
+    known: Known = request.param
     with psycopg.connect(warm_database.url, autocommit=True) as root:
         values = _first_agent(root, warm_database)
         root.execute("set session_replication_role = replica")  # what is copied needs no rule's consent
-        if known == "of its first agent":
+        if known == "its first agent":
             _analyze_with_history(root)
         _others(root)
-        root.execute("analyze" if known == "of the fleet" else FORGET_SIZES)
-        if known == "none":
+        if known == "an old agent":
+            _history(root, values["agent_id"])
+        root.execute("analyze" if known in ("the fleet", "an old agent") else FORGET_SIZES)
+        if known == "nothing":
             root.execute(FORGET_COLUMNS)
     with psycopg.connect(warm_database.url) as opened:
         opened.execute("select set_config('role', 'spotcore_app', false), set_config('spotcore.tenant', '*', false)")
@@ -106,8 +122,7 @@ def site(request: pytest.FixtureRequest, warm_database: WarmDatabase) -> Iterato
 def _analyze_with_history(root: Session) -> None:
     """While the agent's machines are too many for the planner to take them for a few."""
     with root.transaction():
-        copy = COPY.format(table="instances", which="status = 'terminated'")
-        root.execute(copy, {"others": OTHERS, "shared": ["client_id", "pool_id", "agent_id"]})  # type: ignore[call-overload]
+        _copy(root, "instances", HISTORY["instances"], "-", "agent_id")
         root.execute("analyze")
         root.execute("delete from instances where cloud_id like 'i-%-%'")
 
@@ -115,7 +130,19 @@ def _analyze_with_history(root: Session) -> None:
 def _others(root: Session) -> None:
     """As many more agents as make a fleet, each with what the first has."""
     for table in COPIED:
-        root.execute(COPY.format(table=table, which=True), {"others": OTHERS, "shared": ["client_id", "pool_id"]})  # type: ignore[call-overload]
+        _copy(root, table, "true", "-")
+
+
+def _history(root: Session, agent_id: str) -> None:
+    """What the agent would have after some years: as much again as its first machine left, many times over."""
+    for table, which in HISTORY.items():
+        _copy(root, table, f"{which} and agent_id = '{agent_id}'", "-h", "agent_id")
+    root.execute(PERIODS, {"agent_id": agent_id, "years": OTHERS})
+
+
+def _copy(root: Session, table: str, which: str, mark: str, *shared: str) -> None:
+    values = {"others": OTHERS, "mark": mark, "shared": ["client_id", "pool_id", *shared]}
+    root.execute(COPY.format(table=table, which=which), values)  # type: ignore[call-overload]
 
 
 def _first_agent(root: Session, warm_database: WarmDatabase) -> Mapping[str, Any]:

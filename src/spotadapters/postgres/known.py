@@ -21,9 +21,14 @@ from spotcore.ports.storage import Keys
 
 
 def hold_known(
-    connection: Connection, client_id: ClientId, wanted: Mapping[AgentId, Keys], known: Mapping[AgentId, Aggregate]
+    connection: Connection,
+    client_id: ClientId,
+    wanted: Mapping[AgentId, Keys],
+    known: Mapping[AgentId, Aggregate],
+    since: datetime,
 ) -> dict[AgentId, Aggregate]:
-    """Those whose row nobody else holds and whose state is still the known one, as it is now; their rows are locked."""
+    """Those whose row nobody else holds and whose state is still the known one, as it is now; their rows are locked. A
+    machine that ended before ``since`` gives no more signs of life."""
     asked = [agent_id for agent_id in known if agent_id in wanted and _brings(known[agent_id], wanted[agent_id])]
     if not asked:
         return {}
@@ -31,6 +36,7 @@ def hold_known(
         "client_id": client_id,
         "agent_ids": asked,
         "revisions": [known[agent_id].agent.revision for agent_id in asked],
+        "since": since,
     }
     with translated():
         rows = connection.execute(query("agents_hold_known"), values).fetchall()

@@ -246,14 +246,15 @@ class PostgresAgents:
     def lock_free(
         self, client_id: ClientId, wanted: Mapping[AgentId, Keys], known: Mapping[AgentId, Aggregate] = NOTHING_KNOWN
     ) -> Mapping[AgentId, Aggregate]:
-        held = hold_known(self._connection, client_id, wanted, known)
+        since = self._clock.now() - KEPT
+        held = hold_known(self._connection, client_id, wanted, known, since)
         left = {agent_id: keys for agent_id, keys in wanted.items() if agent_id not in held}
         if not left:
             return held
         values = {
             "client_id": client_id,
             "agent_ids": list(left),
-            "since": self._clock.now() - KEPT,
+            "since": since,
             "cloud_ids": [name for keys in left.values() for name in keys.cloud_ids],
             "instance_ids": [name for keys in left.values() for name in keys.instance_ids],
             "replica_ids": [name for keys in left.values() for name in keys.replica_ids],

@@ -8,7 +8,7 @@ select agent_id, doc from load_free_agents(%(client_id)s, %(agent_ids)s, %(since
 
 -- name: agents_hold_known
 select agent_id, client, last_heartbeat_at, last_decision_at, due_at, instance_ids, seen_at
-from hold_known_agents(%(client_id)s, %(agent_ids)s, %(revisions)s);
+from hold_known_agents(%(client_id)s, %(agent_ids)s, %(revisions)s, %(since)s);
 
 -- name: agents_save
 select pg_notify('spotcore_commands', waiting)
