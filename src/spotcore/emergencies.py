@@ -200,7 +200,7 @@ def _opened(
 
 def _on_primary(change: Change, incident: Incident, notice: Signal) -> SignalAnswer:
     if incident.severity is Severity.REBALANCE:
-        return _rebalance(change, incident, notice)
+        return _rebalance(change, incident, notice.exclude_zones, notice.preferred_zones)
     stood_by = change.aggregate.live_replica
     _clear_the_way(change, incident)
     named = _named_replica(change, notice)
@@ -287,7 +287,9 @@ def _adopt(change: Change, incident: Incident, machine: Instance, state: Replica
     )  # fmt: skip
 
 
-def _rebalance(change: Change, incident: Incident, notice: Signal) -> SignalAnswer:
+def _rebalance(
+    change: Change, incident: Incident, exclude_zones: Sequence[str] = (), preferred_zones: Sequence[str] = ()
+) -> SignalAnswer:
     """5.3: make sure that a replica exists; keep serving."""
     live = change.aggregate.live_replica
     if live is not None:
@@ -303,12 +305,27 @@ def _rebalance(change: Change, incident: Incident, notice: Signal) -> SignalAnsw
     if judged is not None and judged.score < change.agent.config.emergency_min_risk:
         return SignalAnswer(outcome=Outcome.MONITOR, incident=incident, reason="risk_below_minimum")
     if change.aggregate.role_change_in_flight is not None:
+        incident = evolve(incident, next_attempt_at=incident.next_attempt_at or change.now)
+        change.put(incident)
         return SignalAnswer(outcome=Outcome.MONITOR, incident=incident, reason="switch_in_flight")
     place = placement.safest(
         change.aggregate, change.market, change.now,
-        exclude_zones=notice.exclude_zones, preferred_zones=notice.preferred_zones,
+        exclude_zones=tuple(exclude_zones), preferred_zones=tuple(preferred_zones),
     )  # fmt: skip
     return _start(change, incident, place)
+
+
+def resume(change: Change) -> None:
+    """A rebalance met a switch that was under way. When that is over and the machine still serves, the replica is
+    prepared after all (5.3): the agent may not say it again."""
+    primary = change.aggregate.primary
+    incident = change.aggregate.incident_of(primary.instance_id) if primary is not None else None
+    if incident is None or incident.severity is not Severity.REBALANCE or incident.state is not IncidentState.DETECTED:
+        return
+    if incident.next_attempt_at is not None and change.aggregate.role_change_in_flight is None and change.agent.is_live:
+        incident = evolve(incident, next_attempt_at=None)
+        change.put(incident)
+        _rebalance(change, incident)
 
 
 def _with(incident: Incident, action: str) -> tuple[str, ...]:
@@ -395,9 +412,10 @@ def standing(change: Change, incident: Incident) -> SignalAnswer:
 
 def pursue(change: Change, *, exclude_zones: Sequence[str] = (), preferred_zones: Sequence[str] = ()) -> None:
     """Drive the open failover on: promote as soon as possible, else see that a replacement is on its way (5.4)."""
-    incident = change.aggregate.open_failover
     if not change.agent.is_live:
         return
+    _take_along(change)
+    incident = change.aggregate.open_failover
     if incident is None:
         _fill_vacancy(change)
         return
@@ -422,6 +440,17 @@ def pursue(change: Change, *, exclude_zones: Sequence[str] = (), preferred_zones
     if not _may_attempt(change, incident):
         return
     _start(change, incident, _next_place(change, incident, exclude_zones, preferred_zones))
+
+
+def _take_along(change: Change) -> None:
+    """A machine that had its notice before it had the role: the incident is its own from now on (EM-13)."""
+    primary = change.aggregate.primary
+    if primary is None or not primary.notice_protects(change.now) or change.aggregate.open_failover is not None:
+        return  # I11
+    known = change.aggregate.incident_of(primary.instance_id)
+    if known is None or known.severity is Severity.REBALANCE:
+        notice = Signal(severity=Severity.TERMINATION, deadline=primary.notice_deadline, received_at=change.now)
+        _opened(change, primary, notice, primary.notice_deadline, odd=False)
 
 
 def _takes_over_now(change: Change, incident: Incident, replica: Replica) -> bool:

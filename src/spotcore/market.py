@@ -1,12 +1,12 @@
 """What is known about prices, risk and boot times when a rule runs: a frozen value, never a look-up (5.2, GR-7)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 FRESH_FOR: Final = timedelta(minutes=10)  # Z15
 CONFIDENT: Final = Decimal("0.95")
@@ -84,6 +84,13 @@ class Market:
     ondemand: OndemandQuote | None = None
     pools: Mapping[str, PoolRecord] = field(factory=dict)  # every known pool of the type and region
     known: bool = True  # False: it could not be read
+
+    def troubled(self, pool_ids: Iterable[str]) -> "Market":
+        """The same, with an open incident of the client in each of these pools, as far as they are known."""
+        known = [pool_id for pool_id in pool_ids if pool_id in self.pools or pool_id in self.spot]
+        records = [self.pools.get(pool_id) or PoolRecord(pool_id=pool_id) for pool_id in known]
+        marked = {record.pool_id: evolve(record, own_open_incident=True) for record in records}
+        return evolve(self, pools={**self.pools, **marked}) if marked else self
 
     def spot_price(self, pool_id: str | None, now: datetime) -> Decimal | None:
         """The pool's price for display and records: at most 60 minutes old, else None (GF-4)."""

@@ -84,7 +84,7 @@ def _choices(aggregate: Aggregate, market: Market, now: datetime, preferred_zone
     own = pool_of(instance_type, own_az)
     if own is not None:
         known.add(own)
-    reclaimed = {incident.pool_id for incident in aggregate.open_incidents}  # the market may be older than the notice
+    reclaimed = _reclaimed(aggregate, now)
     found = []
     for pool in sorted(known):
         if pool.instance_type != instance_type or (aggregate.agent.region and pool.region != aggregate.agent.region):
@@ -103,6 +103,12 @@ def _choices(aggregate: Aggregate, market: Market, now: datetime, preferred_zone
             )
         )
     return found
+
+
+def _reclaimed(aggregate: Aggregate, now: datetime) -> set[str | None]:
+    """Pools that AWS takes the agent's machines back from, the replica's too (Z20): the market may be older."""
+    noticed = {row.pool_id for row in aggregate.instances.values() if row.notice_protects(now)}
+    return noticed | {incident.pool_id for incident in aggregate.open_incidents}
 
 
 def _model(aggregate: Aggregate) -> tuple[str | None, str | None] | None:
@@ -197,17 +203,22 @@ def _emergency(
         return ondemand(aggregate)  # Z28: the same-zone pool is the one being reclaimed
     own_pool = aggregate.primary.pool_id if aggregate.primary else None
     choices = [one for one in _choices(aggregate, market, now, preferred_zones) if one.pool.pool_id != own_pool]
-    allowed = [one for one in choices if one.pool.az not in exclude_zones] or choices
-    good = [one for one in allowed if not one.troubled and one.pool.pool_id not in exclude]
+    untroubled = [one for one in choices if not one.troubled]
+    good = _outside([one for one in untroubled if one.pool.pool_id not in exclude], exclude_zones)
     reachable = agent.config.enabled or agent.build is Build.V5
     if good and not (ondemand_only and reachable):
         return _spot(aggregate, min(good, key=order))
     if reachable:
         return ondemand(aggregate)
-    rest = [one for one in allowed if not one.troubled] or allowed or _choices(aggregate, market, now)
+    rest = _outside(untroubled or choices, exclude_zones) or _choices(aggregate, market, now)
     if rest:
         return _spot(aggregate, min(rest, key=order))
     return Placement(mode=Mode.SPOT, pool_id=None, az=None, instance_type=None, via=Via.NOTHING)
+
+
+def _outside(choices: Sequence[_Choice], zones: Sequence[str]) -> Sequence[_Choice]:
+    """Those in other zones than these while there are any (7.7 rule 6): a wish counts after Z20, not before."""
+    return [one for one in choices if one.pool.az not in zones] or choices
 
 
 def safest(

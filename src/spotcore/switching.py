@@ -433,8 +433,10 @@ def _first(*values: T | None) -> T | None:
 
 
 def in_flight_machines(change: Change) -> Iterable[Instance]:
-    """Machines up for a switch that is still executing: an emergency may adopt one (EM-12)."""
+    """Machines up for a planned switch that is still executing: an emergency may adopt one (EM-12). The switch that an
+    emergency has asked for itself finishes as ever (Z21)."""
     for command in change.aggregate.open_commands:
-        machine = bound_machine(change, command) if command.kind is CommandKind.SWITCH else None
+        is_planned = command.kind is CommandKind.SWITCH and command.origin is not Origin.EMERGENCY
+        machine = bound_machine(change, command) if is_planned else None
         if machine is not None:
             yield machine

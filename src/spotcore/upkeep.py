@@ -78,6 +78,7 @@ def settle(change: Change) -> None:
         _record_unanswered_switches(change)
         _fail_ended_launches(change)
         emergencies.pursue(change)
+        emergencies.resume(change)
         manual_mode.reconcile(change)
         emergencies.close_handled(change)
         emergencies.release_replica(change)

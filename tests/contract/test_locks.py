@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from itertools import count
+from typing import Any
 
 import pytest
 
 from spotadapters.postgres import pool
+from spotadapters.postgres.link import SILENT_CLIENT
 from spotadapters.postgres.pool import Connections
 from spotadapters.postgres.storage import PostgresStorage
 from spotcore.config import ConfigChange
@@ -22,6 +24,7 @@ from spotcore.ports.storage import Keys
 from spotcore.replicas import ReplicaState
 from spotcore.reports import ReplicaStatusReport
 from spotcore.roles import ReportedPrices
+from spotcore.service.kernel import URGENT_TRIES
 from spotcore.standby import MachineFacts
 from spotcore.switching import MachineReport, SwitchReport
 from tests.support.world import FakeClock, World, a_world
@@ -107,6 +110,51 @@ def test_a_group_takes_only_rows_that_nobody_holds_and_waits_for_none_gr1(hasty:
     thread.join()
     with hasty.transactions() as uow:
         assert set(uow.agents.lock_free(hasty.client_id, {held: Keys(), free: Keys()})) == {held, free}
+
+
+@pytest.mark.parametrize("lets_go_at", [URGENT_TRIES, None])
+def test_a_notice_waits_for_a_row_longer_than_a_frozen_process_keeps_it_5_5_z9(
+    impatient: Connections, lets_go_at: int | None
+) -> None:
+    clock, tries = FakeClock(), count(1)
+    storage = PostgresStorage(impatient, clock)
+    locked, release, tried = threading.Event(), threading.Event(), []
+
+    def transactions(*, urgent: bool = False) -> Any:
+        if urgent:
+            tried.append(next(tries))
+        if urgent and tried[-1] == lets_go_at:
+            release.set()
+            thread.join()
+        return storage.transactions(urgent=urgent)
+
+    def holder() -> None:
+        with storage.transactions() as uow:
+            uow.agents.lock(world.client_id, agent_id)
+            locked.set()
+            release.wait(10)
+
+    world = a_world(transactions, clock, next(_numbers))
+    machine = world.new_machine()
+    agent_id = world.register(machine=machine).agent_id
+    thread = threading.Thread(target=holder)
+    thread.start()
+    assert locked.wait(5)
+    try:
+        if lets_go_at is None:
+            with pytest.raises(StateConflict):
+                world.notice(agent_id, machine)
+        else:
+            assert world.notice(agent_id, machine).incident is not None
+    finally:
+        release.set()
+        thread.join()
+    assert tried == list(range(1, URGENT_TRIES + 1))
+
+
+def test_that_is_longer_than_the_database_keeps_a_silent_client_s_transaction_5_5() -> None:
+    one_wait, silent = (int(text.removesuffix("s")) for text in (pool.LOCK_TIMEOUT, SILENT_CLIENT))
+    assert URGENT_TRIES * one_wait > silent
 
 
 def test_concurrent_effective_updates_raise_the_version_by_exactly_their_number_cv10(world: World) -> None:

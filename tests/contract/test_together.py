@@ -4,6 +4,7 @@ import pytest
 from attrs import evolve
 
 from spotcore.aggregate import Aggregate
+from spotcore.builds import Evidence
 from spotcore.change import Outcome as Decided
 from spotcore.emergencies import Signal
 from spotcore.errors import InvariantViolated, NotFound
@@ -13,7 +14,7 @@ from spotcore.instances import InstanceStatus
 from spotcore.ports.storage import Keys
 from spotcore.service.emergency import noticed
 from spotcore.service.kernel import Caller, Wanted
-from tests.support.world import Ready, World, with_replica
+from tests.support.world import TYPE, ZONES, Ready, World, with_replica
 
 
 def notice(world: World, ready: Ready, known: Aggregate | None = None) -> Wanted:
@@ -93,3 +94,21 @@ def twice_primary(aggregate: Aggregate) -> Decided:
     rows = {key: evolve(row, status=InstanceStatus.RUNNING_PRIMARY) for key, row in aggregate.instances.items()}
     agent = evolve(aggregate.agent, revision=aggregate.agent.revision + 1)
     return Decided(before=aggregate, after=evolve(aggregate, agent=agent, instances=rows))
+
+
+def test_z20_agents_of_one_group_are_not_sent_into_each_other_s_pools(world: World) -> None:
+    fleet = []
+    for name, az in (("a", ZONES[0]), ("b", ZONES[1])):
+        machine = world.new_machine()
+        agent_id = world.register(name, machine, az=az).agent_id
+        world.beat(agent_id, machine, evidence=(Evidence.CLASSIC_CALL,))
+        world.report_prices(agent_id, dict.fromkeys(ZONES, "0.0300"))
+        fleet.append((agent_id, machine))
+    signals = [
+        noticed(
+            agent_id, Signal(severity=Severity.TERMINATION, cloud_id=CloudId(machine), received_at=world.clock.now())
+        )
+        for agent_id, machine in fleet
+    ]
+    outcomes = world.plane.emergencies.together(world.agent_caller, signals)
+    assert {outcomes[agent_id].answer.replica.pool_id for agent_id, _ in fleet} == {f"{TYPE}.{ZONES[2]}"}

@@ -363,19 +363,46 @@ def test_s24_a_flood_of_reports_is_still_refused(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("body", "other", "are_alike"),
     [
-        (b"", {}),
-        (b'{"status":"online","health_metrics":{"cpu":1}}', {"status": "online"}),
-        (b'{"timestamp":"x"}', {}),
-        (b"[]", None),
-        (b"nonsense", None),
-        (b'{"a":"' + b"x" * 20_000 + b'"}', None),
-        (b"[" * 15_000, None),
+        (b'{"status":"online","health_metrics":{"cpu":1}}', b'{"status": "online"}', True),
+        (b'{"timestamp":"x"}', b"{}", True),
+        (b'{"a":1,"b":2}', b'{"b":2,"a":1}', True),
+        (b'{"a":1}', b'{"a":2}', False),
+        (b'{"a":1}', b'{"a":true}', False),
+        (b'{"a":null}', b"{}", False),
+        (b'{"a":{"timestamp":1}}', b'{"a":{"timestamp":2}}', False),
+        (b"{}", b"", False),
     ],
 )
-def test_only_what_rules_read_is_compared(body: bytes, words: Any) -> None:
-    assert words_of(body) == words
+def test_only_what_rules_read_is_compared(body: bytes, other: bytes, are_alike: bool) -> None:
+    assert (words_of(body) == words_of(other)) is are_alike
+
+
+@pytest.mark.parametrize(
+    "body", [b"[]", b"nonsense", b'{"a":NaN}', b'{"a":"\\ud800"}', b'{"a":"' + b"x" * 20_000 + b'"}', b"[" * 15_000]
+)
+def test_what_may_be_refused_is_not_remembered(body: bytes) -> None:
+    assert words_of(body) is None
+
+
+def test_s24_what_is_remembered_of_a_caller_is_small_however_much_it_says(site: Site) -> None:
+    agent = known(site, V5)
+    path, body = f"/api/agents/{agent.agent_id}/heartbeat", {"monitored_instances": [], "note": "x" * 15_000}
+    for _ in range(2):
+        assert agent.tenant.post(path, body).status == 200
+    said = [one.words for told in site.short_way._known.values() for one in told]
+    assert len(said) > 1
+    assert {len(words) for words in said} == {16}
+
+
+def test_s24_queries_that_no_agent_sends_take_nobody_s_place(site: Site) -> None:
+    agent = known(site, V4c)
+    before = set(site.short_way._known)
+    for number in range(3):
+        path = f"/api/agents/{agent.agent_id}/heartbeat?x={number}"
+        assert agent.tenant.post(path, {"instance_id": MACHINE, "status": "online"}).status == 200
+    assert set(site.short_way._known) == before
 
 
 # groups

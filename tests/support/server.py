@@ -50,6 +50,7 @@ class Site:
     hub: Hub
     live: LiveHub
     relay: LiveRelay  # not started: a test starts it, or takes its steps
+    short_way: ShortWay
     counted: MemoryStorage  # what the rate limits counted
     machines: "count[int]" = field(factory=lambda: count(0xA000))
 
@@ -187,7 +188,7 @@ def a_site(connections: Connections, library: Library | None = None, *, is_new: 
     with running(app) as http:
         yield Site(
             http=http, plane=plane, storage=storage, connections=connections, clock=clock, identity=identity,
-            app=app, hub=hub, live=live, relay=relay, counted=counted,
+            app=app, hub=hub, live=live, relay=relay, short_way=short_way, counted=counted,
         )  # fmt: skip
     relay.stop()
     short_way.close()

@@ -48,6 +48,7 @@ log = logging.getLogger("spotadapters.http")
 
 MAX_SUBJECT: Final = 128
 OUR_TROUBLE: Final = frozenset({409, 500, 503})  # a lock, a defect, an outage: no reason to silence a v5 (T03)
+REFUSED_FOR_GOOD: Final = frozenset({401, 403, 404})
 
 
 T = TypeVar("T")
@@ -184,6 +185,8 @@ class Application:
             return self._repeated(request) or refusal_sent(refusal, request_id, endpoint)
         sent = self._tried(endpoint, request, body, request_id)
         self._outage.seen(away=sent.status == STATUS[Unavailable.code])
+        if sent.status in REFUSED_FOR_GOOD:
+            self._remembered.forget(*_asking(request))
         again = self._repeated(request) if sent.status in OUR_TROUBLE else None
         return again or sent
 
@@ -245,7 +248,7 @@ class Application:
 
     def _repeated(self, request: Request) -> Sent | None:
         """The last answer to a heartbeat once more (Z32); None when the agent was not seen valid here lately."""
-        known = self._remembered.find(request.headers.get("authorization", ""), request.path_params["agent_id"])
+        known = self._remembered.find(*_asking(request))
         if known is None:
             return None
         answer = degraded_heartbeat(known, self.parts.clock.now(), self.parts.server.engine_loaded)
@@ -370,6 +373,11 @@ class Application:
         with self.parts.transactions(urgent=urgent) as uow:
             yield uow
         self._outage.seen(away=False)
+
+
+def _asking(request: Request) -> tuple[str, str]:
+    """Who sends a heartbeat, and for which agent."""
+    return request.headers.get("authorization", ""), request.path_params["agent_id"]
 
 
 def tenant_of(endpoint: Endpoint, call: Call) -> str:

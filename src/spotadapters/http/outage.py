@@ -63,6 +63,11 @@ class Remembered:
                 self._answers.clear()
             self._answers[_digest(credential, agent_id)] = (self._monotonic(), answer)
 
+    def forget(self, credential: str, agent_id: str) -> None:
+        """The token or the agent has been refused: what was valid once is not repeated in an outage (CL-3)."""
+        with self._lock:
+            self._answers.pop(_digest(credential, agent_id), None)
+
     def find(self, credential: str, agent_id: str) -> HeartbeatAnswer | None:
         """The answer to repeat, None when there is none young enough."""
         found = self._answers.get(_digest(credential, agent_id))

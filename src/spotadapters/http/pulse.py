@@ -5,13 +5,14 @@ The database decides anew each time whether it still holds (the agent's revision
 in one round trip. Whatever is not exactly so goes the ordinary way.
 """
 
-import json
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from threading import Lock
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
+import orjson
 from attrs import evolve, frozen
 from starlette.requests import Request
 
@@ -25,10 +26,13 @@ from spotcore.prices import PriceReport
 from spotcore.service.prices import PriceAnswer, PriceSheet, Reporter
 from spotcore.steady import Steady
 
-MAX_KNOWN: Final = 50_000  # callers, about 3 KB for each thing they say
+MAX_KNOWN: Final = 50_000  # callers, about 3 KB for each thing they say, however long it is
 MAX_WORDS: Final = 3  # an agent's machines share one path: its heartbeats alternate between two names
 MAX_BODY: Final = 16_384
 UNREAD: Final = frozenset({"health_metrics", "timestamp"})  # members of a heartbeat that no rule reads
+ASKED: Final = frozenset({"wait", "status"})  # in queries of agents
+NOTHING: Final = b""  # the words of an empty body
+PRICES: Final = b"prices"  # they differ each time
 SPECIAL: Final = ("x-response-shape", "cookie", "if-none-match")  # a call that sends one of these goes the ordinary way
 RENEWAL_SECONDS: Final = 0.04  # a long poll is held back anyway
 NO_TIME: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)  # stands where the server's time belongs
@@ -66,7 +70,7 @@ class JudgedReport:
 class Known:
     """A call that would do nothing new, and what it is answered."""
 
-    words: Any
+    words: bytes  # a digest: what an agent says of its machine may be long
     sign: Sign
     parts: tuple[bytes, ...]  # the answer, split where the server's time belongs
     repeat: Repeat
@@ -180,10 +184,10 @@ class ShortWay:
     ) -> None:
         """An ordinary call went well. ``shown`` is what it was answered, with ``NO_TIME`` as the server's time."""
         words, steady = words_of(body), repeat.steady
-        if words is None:
+        if words is None or not _is_usual(request):
             return
         if repeat.reporter is not None:
-            words = None  # prices differ each time
+            words = PRICES
         sign = sign_of(repeat, token_hash)
         if steady is not None:
             sign = evolve(sign, instance_id=steady.instance_id, is_agents=steady.is_agents)
@@ -217,17 +221,26 @@ def _by_place(write: Callable[[Sequence[T]], frozenset[int]]) -> Write[T, bool]:
     return lambda group: dict.fromkeys(write(group), True)
 
 
-def words_of(body: bytes) -> Any:
+def words_of(body: bytes) -> bytes | None:
     """What of a body can matter, to be compared; None for what is no JSON object of the usual size."""
     if not body:
-        return {}
+        return NOTHING
     if len(body) > MAX_BODY:
         return None
     try:
-        data = json.loads(body)
-    except (ValueError, RecursionError):
+        data = orjson.loads(body)
+    except orjson.JSONDecodeError:
         return None
-    return {name: value for name, value in data.items() if name not in UNREAD} if isinstance(data, dict) else None
+    if not isinstance(data, dict):
+        return None
+    told = {name: value for name, value in data.items() if name not in UNREAD}
+    return hashlib.blake2b(orjson.dumps(told, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
+
+
+def _is_usual(request: Request) -> bool:
+    """Whether the query is one that agents send: who invents others shall not take the place of callers."""
+    query = request.scope["query_string"].decode("latin-1")
+    return not query or all(part.partition("=")[0] in ASKED for part in query.split("&"))
 
 
 def _key(request: Request) -> Key:

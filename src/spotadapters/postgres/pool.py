@@ -4,11 +4,12 @@ Every transaction begins by saying whose rows it may touch (``tenancy``), in the
 """
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
-from typing import Any, Final, LiteralString, Self
+from typing import Any, Final, LiteralString, Self, TypeVar
 
 import psycopg
 from psycopg import sql
@@ -24,11 +25,14 @@ STATEMENT_TIMEOUT = "4s"
 WAIT_SECONDS = 2.0
 AWAY_SECONDS: Final = 0.1  # how long a caller waits once nobody has got through for ``WAIT_SECONDS``
 CONNECT_SECONDS = 1
+REFILL_SECONDS: Final = 5.0  # after an attempt to connect was given up
+AT_ONCE_SECONDS: Final = 1.0  # a dead connection is found sooner, a silent server later
 FEW: Final = 4  # connections of a standing pool that are open when nobody asks
 ROLE: Final = "spotcore_app"  # not the owner: row-level security binds it
 
 REHEARSE: Final = "select rehearse(%(client)s, %(ready)s, %(moved)s)"
 
+T = TypeVar("T")
 Connection = psycopg.Connection[Row]
 Pool = ConnectionPool[BoundedConnection]
 
@@ -62,11 +66,11 @@ class Connections:
         self.database_url = database_url
         self.size = size
         few, ready = (FEW, reserve) if standing else (0, 0)
-        self._ordinary = _Lender(database_url, "ordinary", size, self._silent, kept=min(few, size))
-        self._urgent = _Lender(database_url, "urgent", reserve, self._silent, kept=ready, configure=self._warmed)
+        self._ordinary = _Lender(database_url, "ordinary", size, self._broken, kept=min(few, size))
+        self._urgent = _Lender(database_url, "urgent", reserve, self._broken, kept=ready, configure=self._warmed)
         self._rehearsed: Mapping[str, Any] | None = None
         singles = max(2, size // 2)
-        self._single = _Lender(database_url, "single", singles, self._silent, kept=min(few, singles))
+        self._single = _Lender(database_url, "single", singles, self._broken, kept=min(few, singles))
 
     def __enter__(self) -> Self:
         for lender in self._lenders:
@@ -79,7 +83,7 @@ class Connections:
         for lender in self._lenders:
             with contextlib.suppress(PoolTimeout):
                 lender.pool.wait(timeout=0.5)  # a connection still being opened would be left behind
-            lender.pool.close(timeout=2)
+            lender.close()
 
     def rehearse(self, rows: Mapping[str, Any]) -> None:
         """Play a failover of those rows (``rehearsal.py``) through and undo it: on each connection of the reserve, and
@@ -102,28 +106,36 @@ class Connections:
     def _lenders(self) -> "tuple[_Lender, ...]":
         return self._ordinary, self._urgent, self._single
 
-    def _silent(self) -> None:
-        """A server that hangs, or is cut off, is so for every pool: each would wait as long to find out."""
+    def _broken(self) -> None:
+        """A server that was ended, hangs, or is cut off, is so for every pool, and the reserve would find it out last:
+        by a notice."""
         for lender in self._lenders:
             lender.lose()
 
     @contextmanager
     def connection(self, *, urgent: bool = False) -> Iterator[Connection]:
         """A connection in a transaction of its own: normal exit commits, an exception rolls back."""
-        with (self._urgent if urgent else self._ordinary).lent() as connection:
-            connection.execute(sql.SQL("begin; set local spotcore.tenant = {}").format(tenant()), prepare=False)
+        begin = sql.SQL("begin; set local spotcore.tenant = {}").format(tenant())
+        with ExitStack() as stack:
+            lender = self._urgent if urgent else self._ordinary
+            connection, _ = lender.hailed(stack, lambda lent: lent.execute(begin, prepare=False))
             yield connection
 
     def rows(self, statement: LiteralString, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """What a single statement gives, in a transaction of its own and in one round trip."""
+        """What a single statement gives, in a transaction of its own and in one round trip. It must bear being carried
+        out twice."""
         whose = tenant()
-        with self._single.lent() as connection:
+
+        def asked(connection: Connection) -> list[tuple[Any, ...]]:
             if whose == EVERYBODY:
                 return _fetched(connection.execute(statement, values))
             with connection.pipeline():  # what is sent together is one transaction
                 connection.execute("select set_config('spotcore.tenant', %s, true)", (whose,))
                 cursor = connection.execute(statement, values)
             return _fetched(cursor)
+
+        with ExitStack() as stack:
+            return self._single.hailed(stack, asked)[1]
 
     def used(self) -> tuple[int, int]:
         """Connections in use, and the most there can be."""
@@ -144,7 +156,7 @@ class _Lender:
         database_url: str,
         name: str,
         size: int,
-        on_silence: Callable[[], None],
+        on_broken: Callable[[], None],
         *,
         kept: int,
         configure: Callable[[Connection], None] = _configure,
@@ -159,6 +171,7 @@ class _Lender:
             open=False,
             timeout=WAIT_SECONDS,
             reconnect_timeout=5,
+            reconnect_failed=self._given_up,
             kwargs={
                 "application_name": f"spotcore-{name}",
                 "connect_timeout": CONNECT_SECONDS,
@@ -167,19 +180,60 @@ class _Lender:
             configure=configure,
             check=None,
         )
-        self._on_silence = on_silence
+        self._on_broken = on_broken
         self._monotonic = monotonic
         self._away_since: float | None = None
+        self._refill: threading.Timer | None = None
+
+    def _given_up(self, _: Pool) -> None:
+        """The pool no longer tries to open a connection that it lost, until somebody waits for one. Nobody waits for
+        the reserve before the emergency it is for, so it is filled again as soon as the database takes connections."""
+        if self._refill is None or not self._refill.is_alive():
+            self._refill = threading.Timer(REFILL_SECONDS, self._filled)
+            self._refill.daemon = True
+            self._refill.start()
+
+    def _filled(self) -> None:
+        if not self.pool.closed:
+            self.pool.check()  # also opens what is missing, up to what is kept
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        if self._refill is not None:
+            self._refill.cancel()
+        self.pool.close(timeout=2)
 
     def lose(self) -> None:
         """Open every connection anew. Those that are at work are let go of afterwards."""
         self._away_since = self._away_since or self._monotonic()
         self.pool.drain()
 
+    def hailed(self, stack: ExitStack, say: Callable[[Connection], T]) -> tuple[Connection, T]:
+        """A connection, lent to ``stack``, and what it answered to something that bears being said twice. A server that
+        has restarted has left dead connections behind: the first that is found opens all of them anew, and another one
+        is asked, so that nobody's call fails for it."""
+        began, tried = self._monotonic(), list[Connection]()
+        try:
+            return self._hailed(stack, say, tried)
+        except psycopg.OperationalError:
+            if not tried or not tried[0].broken or self._monotonic() - began > AT_ONCE_SECONDS:
+                raise
+        return self._hailed(stack, say, tried)
+
+    def _hailed(
+        self, stack: ExitStack, say: Callable[[Connection], T], tried: list[Connection]
+    ) -> tuple[Connection, T]:
+        with ExitStack() as own:
+            connection = own.enter_context(self.lent())
+            tried.append(connection)
+            answer = say(connection)
+            stack.push(own.pop_all())
+        return connection, answer
+
     @contextmanager
     def lent(self) -> Iterator[Connection]:
-        """A connection of the pool. One that turns out to be dead tells of the others, which may be silent rather than
-        dead and are not asked: an outage costs one failure a pool, not one a connection."""
+        """A connection of the pool. One that turns out to be dead tells of all others, which may be silent rather than
+        dead and are not asked: an outage costs one failure, not one a connection."""
         lent: BoundedConnection | None = None
         is_away = False
         try:
@@ -188,7 +242,7 @@ class _Lender:
         except psycopg.OperationalError:
             is_away = lent is None or lent.broken
             if lent is not None and is_away:
-                (self._on_silence if lent.was_silent else self.lose)()
+                self._on_broken()
             raise
         finally:
             self._away_since = (self._away_since or self._monotonic()) if is_away else None

@@ -82,7 +82,18 @@ def noticed(
 ) -> Wanted:
     """A notice that may be judged together with others: the answer is a ``SignalAnswer``, or the ``NotFound`` of an
     agent that is being deleted, whose notice is recorded (EM-17). ``facts`` go with every event that comes of it."""
-    return Wanted(agent_id=agent_id, rule=_rule(notice, evidence), keys=_keys(notice), facts=facts, known=known)
+    return Wanted(
+        agent_id=agent_id, rule=_rule(notice, evidence), keys=_keys(notice), facts=facts, known=known,
+        reclaimed=_reclaimed(notice),
+    )  # fmt: skip
+
+
+def _reclaimed(notice: Signal) -> Callable[[Aggregate], str | None]:
+    def pool(aggregate: Aggregate) -> str | None:
+        machine = aggregate.machine(notice.cloud_id) if notice.cloud_id else aggregate.primary
+        return machine.pool_id if machine is not None and not machine.is_terminal else None
+
+    return pool
 
 
 def _rule(notice: Signal, evidence: tuple[Evidence, ...]) -> Callable[[Change], SignalAnswer | NotFound]:

@@ -1,8 +1,9 @@
 """The frame every use case runs in: lock one agent, decide, save, commit; then answer or refuse."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from attrs import field, frozen
 
@@ -10,13 +11,16 @@ from spotcore import manual_mode, upkeep
 from spotcore.agents import Life
 from spotcore.aggregate import Aggregate
 from spotcore.change import Change, Outcome
-from spotcore.errors import InstanceOwned, NotFound, SpotError, Unavailable
+from spotcore.errors import InstanceOwned, NotFound, SpotError, StateConflict, Unavailable
 from spotcore.ids import AgentId, ClientId
 from spotcore.market import UNKNOWN_MARKET, Market
 from spotcore.ports.storage import Keys, Transactions, UnitOfWork
 from spotcore.ports.world import Clock, Identity
 
 T = TypeVar("T")
+URGENT_TRIES: Final = 3
+"""Each waits for the agent's row as long as storage waits for a lock (2 s): longer together than a process that is
+frozen keeps it (5 s). An agent may send its notice once in its life (5.5, Z9)."""
 
 
 @frozen(kw_only=True)
@@ -27,6 +31,10 @@ class Caller:
     actor: str = "agent"  # agent | client | admin | system
 
 
+def _no_pool(_: Aggregate) -> None:
+    return None
+
+
 @frozen(kw_only=True)
 class Wanted:
     """A rule for one agent that may share its transaction with other agents' rules."""
@@ -35,6 +43,7 @@ class Wanted:
     rule: Callable[[Change], object]
     keys: Keys = Keys()
     facts: Mapping[str, str] = field(factory=dict)  # for every event that comes of it, such as the request's id
+    reclaimed: Callable[[Aggregate], str | None] = _no_pool  # where a notice's machine is: that pool runs dry (Z20)
     known: Aggregate | None = None  # as the caller committed it a moment ago: saves reading it while its revision holds
 
 
@@ -80,16 +89,33 @@ class Kernel:
     ) -> Outcome:
         """As ``run``; gives what was decided as a whole."""
         try:
-            with self.transactions(urgent=urgent) as uow:
-                outcome = self._decided(uow, caller, agent_id, rule, keys=keys, market=market)
+            outcome = self._committed(caller, agent_id, rule, keys=keys, market=market, urgent=urgent)
         except MarketUnreadable:  # nothing was written: once more without prices (5.2)
-            with self.transactions(urgent=urgent) as uow:
-                outcome = self._decided(uow, caller, agent_id, rule, keys=keys, market=False)
+            outcome = self._committed(caller, agent_id, rule, keys=keys, market=False, urgent=urgent)
         except InstanceOwned:  # a report names a machine of somebody else: as unknown as any other (GR-8)
             raise NotFound("unknown instance") from None
         if isinstance(outcome.answer, SpotError):
             raise outcome.answer
         return outcome
+
+    def _committed(
+        self,
+        caller: Caller,
+        agent_id: AgentId,
+        rule: Callable[[Change], T | SpotError],
+        *,
+        keys: Keys,
+        market: bool | None,
+        urgent: bool,
+    ) -> Outcome:
+        def once() -> Outcome:
+            with self.transactions(urgent=urgent) as uow:
+                return self._decided(uow, caller, agent_id, rule, keys=keys, market=market)
+
+        for _ in range(URGENT_TRIES - 1 if urgent else 0):
+            with suppress(StateConflict):
+                return once()
+        return once()
 
     def together(self, caller: Caller, wanted: Sequence[Wanted]) -> Mapping[AgentId, Outcome]:
         """What urgent rules decide for several agents of one client, an agent once at most, committed at once; refusals
@@ -101,6 +127,7 @@ class Kernel:
             known = {one.agent_id: one.known for one in wanted if one.known is not None}
             held = uow.agents.lock_free(caller.client_id, {one.agent_id: one.keys for one in wanted}, known)
             now = self.clock.now()
+            dry = [pool for one in wanted if (mine := held.get(one.agent_id)) and (pool := one.reclaimed(mine))]
             markets: dict[object, Market] = {}
             outcomes: dict[AgentId, Outcome] = {}
             for one in wanted:
@@ -109,7 +136,7 @@ class Kernel:
                     continue
                 place = _market_place(aggregate)
                 if place not in markets:
-                    markets[place] = self.market(uow, aggregate, now)
+                    markets[place] = self.market(uow, aggregate, now).troubled(dry)  # Z20: as if each had come first
                 outcomes[one.agent_id] = upkeep.decide(
                     aggregate, now, one.rule, actor=caller.actor, market=markets[place], facts=one.facts
                 )

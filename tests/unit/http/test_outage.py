@@ -9,7 +9,9 @@ from attrs import define
 from spotadapters.http.outage import PROBE_SECONDS, REMEMBERED_SECONDS, RETRY_SECONDS, Outage, Remembered
 from spotcore.config import AgentConfig
 from spotcore.errors import InvariantViolated, StateConflict
+from spotcore.ids import AgentId, ClientId
 from spotcore.liveness import HeartbeatAnswer
+from spotcore.service.kernel import Caller
 from tests.support.world import START
 from tests.unit.http.frame import AWAY, Frame
 
@@ -128,6 +130,21 @@ def test_a_known_agent_gets_200_with_its_last_config_and_acknowledged_false_z32(
     assert body["success"] is True
     assert body["config_changed"] is False
     assert body["agent_id"] == before["agent_id"]
+
+
+@pytest.mark.parametrize("gone", ["token", "agent"])
+def test_what_this_process_has_refused_is_not_repeated_in_an_outage_cl3(frame: Frame, gone: str) -> None:
+    client_id, token = frame.client()
+    agent_id = frame.agent(token)
+    path = f"/api/agents/{agent_id}/heartbeat"
+    assert frame.call("POST", path, token, json={}).status_code == 200
+    if gone == "token":
+        frame.plane.clients.rotate(ClientId(client_id))
+    else:
+        frame.plane.agents.delete(Caller(client_id=ClientId(client_id)), AgentId(agent_id))
+    refused = frame.call("POST", path, token, json={}).status_code
+    frame.storage.failure = AWAY
+    assert (refused, frame.call("POST", path, token, json={}).status_code) == (401 if gone == "token" else 404, 503)
 
 
 @pytest.mark.parametrize("trouble", [StateConflict("locked"), RuntimeError("a defect"), InvariantViolated("a defect")])
