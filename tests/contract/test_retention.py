@@ -227,6 +227,16 @@ def test_audit_rows_go_a_whole_seal_at_a_time_when_all_are_180_days_old(root: Co
     assert seals == [(1, True, "d"), (2, False, "d"), (3, False, "d")]  # the digest stays as anchor
 
 
+def test_rows_that_were_sealed_late_stay_until_their_seal_is_180_days_old(root: Connection, pools: Connections) -> None:
+    limit = timedelta(days=180)
+    for number, age in enumerate((limit - SECOND, limit, limit + SECOND), 1):
+        sealed(root, number, 2 * limit)
+        root.execute("update audit_seals set sealed_at = %s where seal_no = %s", (NOW - age, number))
+    applied(pools)
+    left = {row[0] for row in root.execute("select event_id from audit_events").fetchall()}
+    assert left == {"e1.0", "e2.0"}
+
+
 # ---- counts of a day (E05)
 
 

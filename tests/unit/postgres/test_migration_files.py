@@ -41,6 +41,7 @@ FINGERPRINTS: Final = {
     "0037_look_ups.sql": "e6dff4a718b2aae0",
     "0038_rows_of_an_agent.sql": "0a3ec0b5fb8d955d",
     "0039_rows_of_an_old_agent.sql": "4c10c840db9b71cb",
+    "0041_seals_looked_up.sql": "c2eb83026d7be17c",
 }
 """A new file adds a line. A line that has been on main is never changed: what shall be otherwise is a new migration."""
 

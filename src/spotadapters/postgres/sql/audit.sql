@@ -47,10 +47,11 @@ select jsonb_build_array(coalesce(min(audit_id), 1), coalesce(max(audit_id), 0))
 select to_jsonb(count(*))::text from audit_seals where client_id = %(only)s or %(only)s::text is null;
 
 -- name: audit_prune
--- Whole seals go at a time, their digest stays (section 9: the last pruned hash is the anchor).
+-- Whole seals go at a time, their digest stays (section 9: the last pruned hash is the anchor). A row is sealed after it was
+-- written, so that a younger seal has young rows; what was sealed late, or by a clock ahead, stays so much longer.
 with old as (
     select client_id, seal_no, audit_ids from audit_seals s
-    where pruned_at is null and not exists (
+    where pruned_at is null and sealed_at < %(before)s and not exists (
         select 1 from audit_events a where a.audit_id = any(s.audit_ids) and a.at >= %(before)s)
     order by sealed_at limit %(limit)s
 ), gone as (
