@@ -18,6 +18,7 @@ from spotadapters.postgres.audit import AuditSeals
 from spotadapters.postgres.pool import Connections
 from spotadapters.postgres.retention import Retention
 from spotcore.control_plane import ControlPlane
+from spotcore.errors import Unavailable
 from spotcore.ports.world import Clock
 from spotcore.schedule import Schedule, daily, every
 
@@ -175,10 +176,15 @@ class _Work:
         return RunFigures(records_processed=int(self._retention.snapshot(slot - timedelta(hours=1))))
 
     def retain(self, _: datetime) -> RunFigures:
-        gone = self._retention.apply()
-        if sum(gone.values()):
-            self._plane.notices.cleaned(gone)
-        return RunFigures(records_processed=sum(gone.values()))
+        """Raises ``Unavailable`` after everything was tried, so that the job shows as failed and is sent again."""
+        done = self._retention.apply()
+        for step, reason in done.failed:
+            log.error("retention_stuck", extra={"step": step, "reason": reason})
+        if done.total:
+            self._plane.notices.cleaned(done.rows)
+        if done.failed:
+            raise Unavailable(f"could not remove what is old of: {', '.join(step for step, _ in done.failed)}")
+        return RunFigures(records_processed=done.total)
 
     def remove_model_files(self, _: datetime) -> RunFigures:
         return RunFigures(records_processed=self._plane.models.remove_old_files())

@@ -103,7 +103,7 @@ def test_jb7_raw_prices_live_in_weeks_that_are_dropped_whole(pools: Connections,
     report()
     assert places(root) == ["raw_prices_default", "raw_prices_20260309"]
     ninety_days = Retention(pools, FakeClock(START + timedelta(days=90, seconds=1)))
-    assert ninety_days.apply()["raw_prices"] == 1  # by the row
+    assert ninety_days.apply().rows["raw_prices"] == 1  # by the row
     assert places(root) == ["raw_prices_20260309"]
     assert weeks(root)[0] == "raw_prices_20260309"
     Retention(pools, FakeClock(START + 2 * WEEK + timedelta(days=90))).apply()

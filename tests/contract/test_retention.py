@@ -1,7 +1,7 @@
 """Retention, table by table, to the second (section 9, JB-7): what is exactly so old stays, a second more goes."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -67,7 +67,9 @@ def root(module_database_url: str, pools: Connections) -> Iterator[Connection]: 
 
 
 def applied(pools: Connections, now: datetime = NOW) -> Mapping[str, int]:
-    return {name: count for name, count in Retention(pools, FakeClock(now)).apply().items() if count}
+    done = Retention(pools, FakeClock(now)).apply()
+    assert done.failed == ()
+    return {name: count for name, count in done.rows.items() if count}
 
 
 def ids(kept: Kept) -> str:
@@ -170,6 +172,53 @@ def test_very_many_rows_go_in_steps_and_all_of_them(
     for number in range(10):
         put(root, "decisions", decision_id=str(number))
     assert applied(pools) == {"decisions": 10}
+
+
+# ---- a step that fails (JB-4)
+
+
+@contextmanager
+def refused(root: Connection, table: str, which: str = "true") -> Iterator[None]:
+    """These rows of a table cannot be removed, as where its index is damaged or a repair has locked them."""
+    root.execute(
+        "create function refuse() returns trigger language plpgsql as $$ begin raise exception 'damaged'"
+        " using errcode = 'query_canceled'; end $$"
+    )
+    root.execute(
+        f"create trigger refuse before delete on {table} for each row when ({which}) execute function refuse()"
+    )
+    try:
+        yield
+    finally:
+        root.execute("drop function refuse() cascade")
+
+
+@pytest.mark.parametrize("stuck", ["decisions", "job_runs", "audit_events"])
+def test_jb4_a_step_that_fails_is_named_and_the_others_are_taken(
+    root: Connection, pools: Connections, stuck: str
+) -> None:
+    put(root, "decisions")
+    put(root, "job_runs")
+    sealed(root, 1, timedelta(days=200))
+    with refused(root, stuck):
+        done = Retention(pools, FakeClock(NOW)).apply()
+    others = {"decisions", "job_runs", "audit_events"} - {stuck}
+    assert {name for name, count in done.rows.items() if count} == others
+    assert [step for step, _ in done.failed] == [stuck]
+    assert done.failed[0][1].startswith("Unavailable: ")
+    assert {table: count_of(root, table) for table in (*others, stuck)} == {**dict.fromkeys(others, 0), stuck: 1}
+    assert applied(pools) == {stuck: 1}
+
+
+def test_jb4_what_a_step_removed_before_it_failed_is_counted(
+    root: Connection, pools: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "ROWS_AT_ONCE", 2)
+    for number in range(5):
+        put(root, "decisions", decision_id=str(number), made_at=START + number * SECOND)
+    with refused(root, "decisions", "old.decision_id = '4'"):
+        done = Retention(pools, FakeClock(NOW)).apply()
+    assert (done.total, [step for step, _ in done.failed]) == (4, ["decisions"])
 
 
 # ---- raw prices: 90 days, in whole weeks (JB-7)

@@ -465,6 +465,28 @@ def test_retention_keeps_180_days_of_audit_rows_and_tells_what_went(opened: Open
     assert rows == [("data_cleanup", True)]
 
 
+def test_jb4_jb8_retention_whose_one_step_fails_does_the_others_tells_what_went_and_shows_as_failed(
+    years_later: Opened, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, connections, clock = years_later
+    table = JobTable(all_jobs(years_later, tmp_path), JobBook(connections, clock), clock, holder="a")
+    table.announce()
+    connections.rows("delete from job_runs", {})
+    for name in ("decisions", "notifications"):
+        at = f"timestamptz '{(clock.now() - timedelta(days=400)).isoformat()}'"
+        connections.rows(OLD[name][0].replace("@@", "stuck").format(client="c", at=at), {})  # type: ignore[arg-type]
+    job = table.named("retention")
+    with connections.connection() as reader:
+        reader.execute("lock table decisions in share mode")
+        assert table.perform("retention", job.schedule.slot(clock.now())) is Done.FAILED
+    assert ("retention_stuck", "decisions") in [(one.message, getattr(one, "step", "")) for one in caplog.records]
+    (run,) = connections.rows("select status, error from job_runs", {})
+    assert run == ("failed", "UNAVAILABLE: could not remove what is old of: decisions")
+    told = "select facts->'removed' from audit_events where kind = 'data_cleanup' order by audit_id desc limit 1"
+    assert connections.rows(told, {})[0][0]["notifications"] >= 1  # type: ignore[arg-type]
+    assert table.perform("retention", job.schedule.slot(clock.now())) is Done.DONE  # the slot stayed open
+
+
 def test_z34_a_round_goes_on_until_nobody_is_due_and_lets_callers_pass_after_each(
     opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

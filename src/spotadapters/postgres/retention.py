@@ -1,8 +1,10 @@
 """What is kept for how long, and its removal (section 9). What is not listed is kept for ever."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Final
+
+from attrs import frozen
 
 from spotadapters.postgres.audit import AuditSeals
 from spotadapters.postgres.reader import Reader
@@ -24,16 +26,35 @@ IDEMPOTENCY_DAYS: Final = 1
 ROWS_AT_ONCE: Final = 5_000
 
 
+@frozen(kw_only=True)
+class Removed:
+    """What a run of retention did."""
+
+    rows: Mapping[str, int]  # by what they were; also what a step had removed when it failed
+    failed: tuple[tuple[str, str], ...] = ()  # steps that ended in an error, and which (JB-4)
+
+    @property
+    def total(self) -> int:
+        """Rows of all kinds."""
+        return sum(self.rows.values())
+
+
 class Retention(Reader):
     """Removes what is old, a few thousand rows a transaction. Repeatable, and safe beside itself."""
 
-    def apply(self) -> Mapping[str, int]:
-        """Everything that is due now: rows removed, by what they were; raw prices go by whole partitions (JB-7)."""
-        now = self._clock.now()
-        gone = {name.removeprefix("retain_"): self._remove(name, now - timedelta(days=n)) for name, n in DAYS.items()}
-        AuditSeals(self._connections, self._clock).prune(now - timedelta(days=AUDIT_DAYS))
-        self.keep_weeks()
-        return gone
+    def apply(self) -> Removed:
+        """Everything that is due now; raw prices go by whole partitions (JB-7).
+
+        A step that fails is reported, and the others are taken all the same (JB-4)."""
+        rows: dict[str, int] = {}
+        failed: list[tuple[str, str]] = []
+        for what, step in self._steps(self._clock.now()):
+            try:
+                for gone in step:
+                    rows[what] = rows.get(what, 0) + gone
+            except Exception as failure:  # one table's trouble is never another's
+                failed.append((what, f"{type(failure).__name__}: {failure}"))
+        return Removed(rows=rows, failed=tuple(failed))
 
     def keep_weeks(self) -> None:
         """Raw prices' tables: those of the coming weeks made, those of 90 days ago dropped. Cheap, and gives way to who
@@ -42,16 +63,29 @@ class Retention(Reader):
 
     def forget_requests(self) -> int:
         """Idempotency keys past their day."""
-        return self._remove("retain_idempotency_keys", self._clock.now() - timedelta(days=IDEMPOTENCY_DAYS))
+        return sum(self._remove("retain_idempotency_keys", self._clock.now() - timedelta(days=IDEMPOTENCY_DAYS)))
 
     def snapshot(self, day: datetime) -> bool:
         """Count the clients of a day (E05); False when that was done already."""
         return bool(self._rows("client_snapshot", {"day": day.date()})[0])
 
-    def _remove(self, name: str, before: datetime) -> int:
-        total = 0
-        while True:
-            gone: int = self._rows(name, {"before": before, "limit": ROWS_AT_ONCE})[0]
-            total += gone
-            if gone < ROWS_AT_ONCE:
-                return total
+    def _steps(self, now: datetime) -> Iterator[tuple[str, Iterator[int]]]:
+        """What there is to remove, and how: nothing is done before the rows of a step are asked for."""
+        for name, days in DAYS.items():
+            yield name.removeprefix("retain_"), self._remove(name, now - timedelta(days=days))
+        yield "audit_events", self._prune(now - timedelta(days=AUDIT_DAYS))
+        yield "raw_prices_weeks", self._weeks()
+
+    def _remove(self, name: str, before: datetime) -> Iterator[int]:
+        """The rows that each transaction has removed."""
+        gone = ROWS_AT_ONCE
+        while gone >= ROWS_AT_ONCE:
+            gone = self._rows(name, {"before": before, "limit": ROWS_AT_ONCE})[0]
+            yield gone
+
+    def _prune(self, before: datetime) -> Iterator[int]:
+        yield AuditSeals(self._connections, self._clock).prune(before)
+
+    def _weeks(self) -> Iterator[int]:
+        self.keep_weeks()
+        yield from ()  # tables: nobody has counted their rows
