@@ -26,7 +26,7 @@ log = logging.getLogger("spotapp.jobs")
 
 AT_ONCE: Final = 200  # decisions between two looks at who is due
 SHARE_OF_SLOT: Final = 0.7
-OVERLAP: Final = timedelta(hours=2)  # of what came in: a run that was missed costs nothing
+OVERLAP: Final = timedelta(hours=2)  # of what came in: reports are written late, and by clocks that differ
 SNAPSHOT_GRACE: Final = timedelta(hours=1)  # counts taken later would not be that day's
 
 Run = Callable[[datetime], RunFigures | None]
@@ -116,7 +116,7 @@ class _Work:
         self._retention = Retention(work.connections, work.clock)
         self._decision_seconds = work.decision_seconds
         self._give_way = work.give_way
-        self._has_cleaned = False
+        self._cleaned_at: datetime | None = None  # when the last run began that left out no group
 
     def upkeep(self, _: datetime) -> None:
         for agent_id, reason in self._plane.upkeep.tick(deaf_until=self._hearing.deaf_until()).failed:
@@ -158,10 +158,13 @@ class _Work:
         return RunFigures(records_processed=done.added)
 
     def clean_prices(self, _: datetime) -> RunFigures:
-        """Looks at everything of the last 7 days once a process, then at what came in since."""
-        since = self._clock.now() - OVERLAP if self._has_cleaned else None
-        done = self._plane.pipeline.run(received_since=since)
-        self._has_cleaned = True
+        """Looks at everything of the last 7 days first, then at what came in since the last run here that left out no
+        group: runs may fail, be skipped, or be another process's, whose groups may have failed (JB-3)."""
+        now = self._clock.now()
+        last = self._cleaned_at and min(self._cleaned_at, now)  # the clock may have been put back
+        done = self._plane.pipeline.run(received_since=last and last - OVERLAP)
+        if not done.failed:
+            self._cleaned_at = now
         for group, reason in done.failed:
             log.error("prices_stuck", extra={"group": group, "reason": reason})
         self._retention.keep_weeks()

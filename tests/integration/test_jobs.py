@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from spotapp.jobs import UPKEEP, Collaborators, job_table
 from spotcore.agents import Link
 from spotcore.control_plane import control_plane
 from spotcore.decisions import Action, Proposal, Snapshot
-from spotcore.errors import NotFound, Unavailable
+from spotcore.errors import NotFound, StateConflict, Unavailable
 from spotcore.schedule import every
 from spotcore.service.savings import Accrued
 from tests.support.databases import WarmDatabase
@@ -329,6 +330,62 @@ def test_jb7_weeks_of_raw_prices_that_a_backup_kept_from_being_made_come_within_
         assert connections.rows(ahead, {}) == [(False,)]
     jobs["data pipeline"].run(clock.now())
     assert connections.rows(ahead, {}) == [(True,)]
+
+
+def gap(opened: Opened, agent_id: str) -> None:
+    """Half an hour of which only the ends are reported."""
+    world, _, clock = opened
+    for _ in range(2):
+        world.report_prices(agent_id, {ZONES[0]: "0.03"})
+        clock.advance(1_800)
+
+
+@pytest.mark.parametrize("trouble", ["no run", "a run that cannot begin", "a run whose group fails"])
+def test_jb3_gaps_of_hours_without_a_good_run_are_filled_by_the_next_one(
+    opened: Opened, tmp_path: Path, trouble: str
+) -> None:
+    world, connections, clock = opened
+    agent_id = world.register().agent_id
+    clean = all_jobs(opened, tmp_path)["data pipeline"].run
+    clean(clock.now())
+    gap(opened, agent_id)
+    if trouble != "no run":
+        with connections.connection() as other:
+            table_and_mode = "price_buckets in share" if "group" in trouble else "raw_prices in access exclusive"
+            other.execute(f"lock table {table_and_mode} mode")  # type: ignore[arg-type]
+            with nullcontext() if "group" in trouble else pytest.raises(StateConflict):
+                clean(clock.now())
+    clock.advance(5 * 3_600)
+    assert filled(clean(clock.now())) > 0
+    clock.advance(3 * 3_600)
+    assert filled(clean(clock.now())) == 0
+
+
+def test_jb3_a_first_run_whose_group_fails_is_made_up_for(opened: Opened, tmp_path: Path) -> None:
+    world, connections, clock = opened
+    gap(opened, world.register().agent_id)
+    clean = all_jobs(opened, tmp_path)["data pipeline"].run
+    with connections.connection() as other:
+        other.execute("lock table price_buckets in share mode")
+        clean(clock.now())
+    clock.advance(5 * 3_600)
+    assert filled(clean(clock.now())) > 0
+
+
+def test_jb3_what_comes_in_after_a_clock_ahead_was_put_back_is_looked_at(opened: Opened, tmp_path: Path) -> None:
+    world, _, clock = opened
+    agent_id = world.register().agent_id
+    clean = all_jobs(opened, tmp_path)["data pipeline"].run
+    clock.advance(9 * 3_600)
+    clean(clock.now())
+    clock.advance(-9 * 3_600)
+    gap(opened, agent_id)
+    assert filled(clean(clock.now())) > 0
+
+
+def filled(figures: RunFigures | None) -> int:
+    assert figures is not None
+    return figures.gaps_filled or 0
 
 
 def test_a_client_whose_ledger_is_stuck_is_named_in_the_log(
