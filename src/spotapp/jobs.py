@@ -93,7 +93,14 @@ def job_table(work: Collaborators) -> Mapping[str, Job]:
         _row("model files", daily(2, 30), todo.remove_model_files, "removes files of models unused for 30 days"),
     ]
     if find_spec("duckdb") is not None:
-        rows.append(_row("dataset build", every(seconds=21_600), todo.build_dataset, "builds the training data"))
+        rows.append(
+            _row(
+                "dataset build",
+                every(seconds=21_600),
+                todo.build_dataset,
+                "builds the training data, removes old files of it",
+            )
+        )
     return {row.name: row for row in rows}
 
 
@@ -195,4 +202,6 @@ class _Work:
     def build_dataset(self, _: datetime) -> None:
         from spotadapters.history.dataset import Datasets
 
-        Datasets(self._database_url, self._data_dir / "datasets").build(self._clock.now())
+        datasets = Datasets(self._database_url, self._data_dir / "datasets")
+        datasets.remove_old(self._plane.models.mentioned)  # first: a full disk would let no build get so far
+        datasets.build(self._clock.now())

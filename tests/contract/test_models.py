@@ -205,6 +205,20 @@ def test_old_files_end_after_30_days_records_stay_and_shared_files_too_failure_8
             shelf.models.activate(one)
 
 
+def test_ds5_a_dataset_is_mentioned_while_a_manifest_that_names_it_is_kept(shelf: Shelf) -> None:
+    live, unchecked, forgotten, nobodys = (character * 64 for character in "abcd")
+    shelf.live(a_model(0.1, dataset={"id": "d", "sha256": live}))
+    shelf.upload(a_model(0.2, dataset={"id": "d", "sha256": forgotten}))
+    shelf.clock.advance(31 * 86_400)
+    weights = {"model.safetensors": safetensors(SHAPES, 0.3)}
+    shelf.upload({"Manifest.JSON": f'{{"dataset": "{unchecked}", '.encode(), **weights})  # nobody has looked at it yet
+    everything = (live, unchecked, forgotten, nobodys)
+    assert shelf.models.mentioned(everything) == {live, unchecked, forgotten}
+    shelf.models.remove_old_files()
+    assert shelf.models.mentioned(everything) == {live, unchecked}
+    assert shelf.models.mentioned([nobodys]) == frozenset()
+
+
 def test_bytes_without_a_session_end_with_the_next_round(shelf: Shelf) -> None:
     with arrived(shelf.blobs, {"model.safetensors": b"left by a commit that failed"}) as brought:
         shelf.blobs.keep(brought[0].content)

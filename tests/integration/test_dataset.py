@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -13,8 +14,10 @@ import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
+from spotadapters.history import dataset
 from spotadapters.history.dataset import Dataset, Datasets
 from spotapp.cli import main
+from spotcore.errors import NotFound
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 STEP = 300
@@ -206,6 +209,72 @@ def test_ds5_a_build_that_fails_leaves_the_current_one_failure_80(database_url: 
     assert datasets.show() == first
 
 
+# the files of old versions
+
+
+def built(url: str, datasets: Datasets, versions: int) -> list[Dataset]:
+    """So many versions, each of one bucket more; the oldest first."""
+    made: list[Dataset | None] = []
+    for number in range(versions):
+        at = int((NOW - timedelta(hours=20)).timestamp()) // STEP * STEP + number * STEP
+        store(url, {POOLS[0]: {at: Decimal("0.03")}})
+        made.append(datasets.build(NOW))
+    return [one for one in made if one is not None]
+
+
+def named(*versions: Dataset) -> Callable[[Collection[str]], Collection[str]]:
+    """The manifests of models name these."""
+    return lambda digests: {one.sha256 for one in versions} & set(digests)
+
+
+def test_ds5_files_of_the_newest_stay_and_those_that_models_name_and_records_for_ever(
+    database_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset, "KEPT", 2)
+    datasets = Datasets(database_url, folder)
+    assert datasets.remove_old(named()) == 0  # there is no folder yet
+    versions = built(database_url, datasets, 5)
+    for name in (f"{'0' * 64}.parquet", f".{'0' * 64}.part"):  # of builds that died before they were recorded
+        (folder / name).write_bytes(b"")
+    (folder / "mine.parquet").write_bytes(b"")  # an operator's own
+    rows = rows_of(folder, versions[1])
+    assert datasets.remove_old(named(versions[1])) == 4
+    assert [datasets.has_file(one) for one in versions] == [False, True, False, True, True]
+    assert rows_of(folder, versions[1]) == rows
+    assert {one.name for one in folder.iterdir()} == {versions[n].file for n in (1, 3, 4)} | {"mine.parquet"}
+    assert datasets.versions() == versions[::-1]
+    assert datasets.remove_old(named(versions[1])) == 0
+    assert datasets.remove_old(named()) == 1
+
+
+def test_ds5_a_version_whose_file_was_removed_is_refused_with_those_that_have_theirs(
+    database_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset, "KEPT", 2)
+    datasets = Datasets(database_url, folder)
+    first, second, third = built(database_url, datasets, 3)
+    datasets.remove_old(named())
+    assert datasets.file() == datasets.file(third.dataset_id) == folder / third.file
+    with pytest.raises(NotFound, match="no such version"):
+        datasets.file(99)
+    with pytest.raises(NotFound) as refusal:
+        datasets.file(first.dataset_id)
+    assert f"are of: {third.dataset_id}, {second.dataset_id}. " in refusal.value.message
+    assert "spotcore dataset build" in refusal.value.message
+    assert refusal.value.details == {"dataset_id": first.dataset_id}
+    assert datasets.show(first.dataset_id) == first
+
+
+def test_ds6_a_build_of_the_same_rows_makes_good_a_file_that_is_gone(database_url: str, folder: Path) -> None:
+    datasets = Datasets(database_url, folder)
+    (made,) = built(database_url, datasets, 1)
+    rows = rows_of(folder, made)
+    (folder / made.file).unlink()
+    assert datasets.build(NOW) == made
+    assert rows_of(folder, made) == rows
+    assert datasets.versions() == [made]
+
+
 def test_the_commands(database_url: str, tmp_path: Path) -> None:
     def run(*words: str) -> Result:
         environment = {"SPOTCORE_DATABASE_URL": database_url, "SPOTCORE_DATA_DIR": str(tmp_path)}
@@ -219,3 +288,13 @@ def test_the_commands(database_url: str, tmp_path: Path) -> None:
     assert json.loads(run("show", "--output", "json").stdout) == made
     assert made["sha256"][:12] in run("list").stdout
     assert run("show", "99").exit_code == 1
+    file = tmp_path / "datasets" / made["file"]
+    assert (run("path").stdout.strip(), made["has_file"]) == (str(file), True)
+    file.unlink()
+    refused = run("path", "1")
+    assert (refused.exit_code, "no longer has its file" in refused.output) == (1, True)
+    assert json.loads(run("show", "--output", "json").stdout) == {**made, "has_file": False}
+    old = tmp_path / "datasets" / f"{'0' * 64}.parquet"
+    old.write_bytes(b"")
+    assert json.loads(run("build", "--output", "json").stdout) == made
+    assert (file.is_file(), old.is_file()) == (True, False)

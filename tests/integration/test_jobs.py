@@ -544,6 +544,16 @@ def test_jb4_jb8_retention_whose_one_step_fails_does_the_others_tells_what_went_
     assert table.perform("retention", job.schedule.slot(clock.now())) is Done.DONE  # the slot stayed open
 
 
+def test_ds5_a_dataset_build_removes_old_files_first(opened: Opened, tmp_path: Path) -> None:
+    """Where they have filled the disk no build would get so far."""
+    folder = tmp_path / "datasets"
+    folder.mkdir()
+    old = folder / f"{'0' * 64}.parquet"
+    old.write_bytes(b"of a version that is none of the newest")
+    assert all_jobs(opened, tmp_path)["dataset build"].run(opened[2].now()) is None  # nothing was measured
+    assert not old.exists()
+
+
 def test_z34_a_round_goes_on_until_nobody_is_due_and_lets_callers_pass_after_each(
     opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,10 +14,13 @@ from attrs import frozen
 
 from spotadapters.history.duck import open_duckdb
 from spotadapters.postgres.link import probed
+from spotcore.errors import NotFound
 from spotcore.market import CONFIDENT
 
 WINDOW: Final = timedelta(days=730)  # DS-1
 LABEL: Final = timedelta(minutes=60)  # DS-4
+KEPT: Final = 8  # files, two days of them: each holds the whole window
+DIGEST: Final = "?" * 64
 LOCK: Final = 7_283_915_005
 BLOCK: Final = 1 << 20
 
@@ -85,7 +88,8 @@ class Dataset:
 
 
 class Datasets:
-    """Builds and lists versions. Files lie in ``folder`` under their digest."""
+    """Builds and lists versions. Files lie in ``folder`` under their digest; those of old versions are removed, what is
+    known of a version stays (DS-5)."""
 
     def __init__(self, database_url: str, folder: Path) -> None:
         self._database_url = database_url
@@ -108,6 +112,8 @@ class Datasets:
                 digest = _digest(db, folder / "rows.csv")
                 current = _newest(connection)
                 if current is not None and current.sha256 == digest:
+                    if not self.has_file(current):  # the same rows make it good
+                        self._publish(db, folder, digest)
                     return current
                 file = self._publish(db, folder, digest)
             return self._record(connection, now, facts, digest, file)
@@ -121,6 +127,39 @@ class Datasets:
         """One version, the newest without an id; None when there is none."""
         found = self.versions()
         return next((one for one in found if dataset_id is None or one.dataset_id == dataset_id), None)
+
+    def has_file(self, version: Dataset) -> bool:
+        """Whether its file lies in the folder."""
+        return (self._folder / version.file).is_file()
+
+    def file(self, dataset_id: int | None = None) -> Path:
+        """Where the rows of a version lie, of the newest without an id. Raises ``NotFound``, and says what there is."""
+        found = self.show(dataset_id)
+        if found is None:
+            raise NotFound("there is no such version; list them with: spotcore dataset list")
+        if not self.has_file(found):
+            there = [str(one.dataset_id) for one in self.versions() if self.has_file(one)]
+            raise NotFound(
+                f"version {found.dataset_id} no longer has its file: those of the newest {KEPT} versions are kept and"
+                f" those that a model's manifest names; files there are of: {', '.join(there) or 'none'}."
+                " The present one is built with: spotcore dataset build",
+                dataset_id=found.dataset_id,
+            )
+        return self._folder / found.file
+
+    def remove_old(self, mentioned: Callable[[Collection[str]], Collection[str]]) -> int:
+        """Remove the files of all versions but the newest ``KEPT`` and those whose digests are ``mentioned`` (which of
+        these a model's manifest names), and what builds that died have left; how many. Waits for a build that runs."""
+        with self._connected() as connection:
+            connection.execute("select pg_advisory_xact_lock(%s)", (LOCK,))
+            newest = {one.file for one in _listed(connection)[:KEPT]}
+            old = {file.stem: file for file in self._folder.glob(DIGEST + ".parquet") if file.name not in newest}
+            for digest in mentioned(old):
+                del old[digest]
+            gone = [*old.values(), *self._folder.glob(".*.part")]
+            for file in gone:
+                file.unlink()
+        return len(gone)
 
     @contextmanager
     def _connected(self) -> Iterator["psycopg.Connection[Any]"]:

@@ -1,6 +1,7 @@
 """Model and engine sessions: E63…E67, roll back, deactivate, and the end of old files (11.2)."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
@@ -156,6 +157,22 @@ class Models:
             for digest in unused - uow.models.digests():
                 self.library.blobs.remove(digest)
         return len(old)
+
+    def mentioned(self, digests: Collection[str]) -> frozenset[str]:
+        """Those of these SHA-256s that stand in a manifest whose session still has its files.
+
+        A manifest nobody has checked yet counts too, and so it is searched, not parsed (MS-6)."""
+        if self.library is None:
+            return frozenset()
+        with self.kernel.transactions() as uow:
+            kept = [*uow.models.serving(), *uow.models.idle(self.kernel.clock.now() + models.KEPT)]
+        manifests = {file.sha256 for one in kept for file in one.files if file.label.lower() == models.MANIFEST}
+        found: set[str] = set()
+        for manifest in manifests:
+            with suppress(FileNotFoundError), self.library.blobs.open(manifest) as file:
+                text = file.read(MAX_DOCUMENT)
+                found.update(digest for digest in digests if digest.encode() in text)
+        return frozenset(found)
 
     def _session(self, kind: SessionKind, files: Sequence[Uploaded], **words: Any) -> ModelSession:
         self.require_uploads()
