@@ -17,13 +17,16 @@ from spotadapters.jobs.table import Job
 from spotadapters.postgres.audit import AuditSeals
 from spotadapters.postgres.pool import Connections
 from spotadapters.postgres.retention import Retention
+from spotapp.stuck import Stuck
 from spotcore.control_plane import ControlPlane
 from spotcore.errors import Unavailable
+from spotcore.ports.storage import Turn
 from spotcore.ports.world import Clock
 from spotcore.schedule import Schedule, daily, every
 
 log = logging.getLogger("spotapp.jobs")
 
+DECISIONS: Final = "decision round"
 AT_ONCE: Final = 200  # decisions between two looks at who is due
 SHARE_OF_SLOT: Final = 0.7
 OVERLAP: Final = timedelta(hours=2)  # of what came in: reports are written late, and by clocks that differ
@@ -63,7 +66,7 @@ def job_table(work: Collaborators) -> Mapping[str, Job]:
             in_place=True,
         ),
         Job(
-            name="decision round",
+            name=DECISIONS,
             schedule=every(seconds=work.decision_seconds),
             run=todo.decide,
             does="judges every agent whose last decision is 300 s old (Z34)",
@@ -124,23 +127,32 @@ class _Work:
         self._decision_seconds = work.decision_seconds
         self._give_way = work.give_way
         self._cleaned_at: datetime | None = None  # when the last run began that left out no group
+        self._stuck_in_upkeep, self._stuck_in_decisions = Stuck(UPKEEP), Stuck(DECISIONS)
+        self._decided_behind: Turn | None = None
 
     def upkeep(self, _: datetime) -> None:
-        for agent_id, reason in self._plane.upkeep.tick(deaf_until=self._hearing.deaf_until()).failed:
-            log.error("agent_stuck", extra={"agent_id": agent_id, "reason": reason})
+        self._stuck_in_upkeep.tell(self._plane.upkeep.tick(deaf_until=self._hearing.deaf_until()).failed)
         self._hearing.looked()
 
     def decide(self, _: datetime) -> None:
-        """Until nobody is due, or most of the slot has passed: 200 in ten seconds would be enough for 6 000 agents."""
+        """Until everybody who is due has been looked at, or most of the slot has passed: the next one goes on there, so
+        that whoever cannot be decided is never in front of the others twice in a row."""
         begun = time.monotonic()
         since = [begun]
 
-        def after_each() -> None:
+        def has_time() -> bool:
+            return time.monotonic() - begun <= SHARE_OF_SLOT * self._decision_seconds
+
+        def goes_on() -> bool:
             self._give_way(time.monotonic() - since[0])
             since[0] = time.monotonic()
+            return has_time()
 
-        while self._plane.decisions.round(AT_ONCE, after_each) > AT_ONCE / 2:  # fewer: the rest is busy, or gone
-            if time.monotonic() - begun > SHARE_OF_SLOT * self._decision_seconds:
+        while True:
+            done = self._plane.decisions.round(AT_ONCE, self._decided_behind, goes_on)
+            self._stuck_in_decisions.tell(done.failed)
+            self._decided_behind = done.after
+            if done.after is None or not has_time():
                 return
 
     def deliver(self, _: datetime) -> RunFigures:

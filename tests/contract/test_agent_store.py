@@ -21,8 +21,9 @@ from spotcore.ids import (
     launch_placeholder,
     replica_placeholder,
 )
+from spotcore.incidents import IncidentState
 from spotcore.instances import Instance, InstanceStatus
-from spotcore.ports.storage import Keys
+from spotcore.ports.storage import Keys, Turn
 from spotcore.replicas import ReplicaState
 from tests.support.rule_builders import a_command, a_machine, a_replica
 from tests.support.world import World, with_replica
@@ -354,23 +355,79 @@ def test_due_agents_come_oldest_first_and_deleted_ones_never(world: World) -> No
     agent = world.aggregate(ids["gone"]).agent
     saved(world, ids["gone"], agent=evolve(agent, life=Life.DELETED, due_at=now))
     with world.transactions() as uow:
-        expected = [(world.client_id, ids[name]) for name in ("late", "later", "now")]
+        expected = [
+            Turn(world.client_id, ids[name], now + timedelta(seconds=wanted[name] or 0))
+            for name in ("late", "later", "now")
+        ]
         assert list(uow.agents.due(now, 10)) == expected
         assert list(uow.agents.due(now, 2)) == expected[:2]
+        assert list(uow.agents.due(now, 10, expected[0])) == expected[1:]
         assert list(uow.agents.due(now - timedelta(days=1), 10)) == []
+
+
+def test_5_4_agents_with_an_open_incident_have_a_queue_of_their_own(world: World) -> None:
+    now = world.clock.now()
+    ids = {}
+    for name, seconds in {"second": -10, "first": -20, "ahead": 1, "handled": -30, "calm": -40}.items():
+        agent_id = ids[name] = world.register(name, machine := world.new_machine()).agent_id
+        if name != "calm":
+            world.notice(agent_id, machine)
+        before = world.aggregate(agent_id)
+        closed = {
+            key: evolve(row, state=IncidentState.RESOLVED, closed_at=now) if name == "handled" else row
+            for key, row in before.incidents.items()
+        }
+        agent = evolve(before.agent, due_at=now + timedelta(seconds=seconds))
+        saved(world, agent_id, agent=agent, incidents=closed)
+    with world.transactions() as uow:
+        expected = [
+            Turn(world.client_id, ids[name], now + timedelta(seconds=at))
+            for name, at in (("first", -20), ("second", -10))
+        ]
+        assert list(uow.agents.pressed(now, 10)) == expected
+        assert list(uow.agents.pressed(now, 1)) == expected[:1]
+        assert list(uow.agents.pressed(now, 10, expected[0])) == expected[1:]
+        assert list(uow.agents.pressed(now, 10, expected[1])) == []
+
+
+def test_of_agents_that_are_due_at_the_same_instant_a_place_is_behind_some_and_before_the_others(world: World) -> None:
+    now = world.clock.now()
+    for number in range(5):
+        agent_id = world.register(f"web-{number}").agent_id
+        saved(world, agent_id, agent=evolve(world.aggregate(agent_id).agent, due_at=now))
+    with world.transactions() as uow:
+        everybody = list(uow.agents.due(now, 10))
+        assert [turn.agent_id for turn in everybody] == sorted(turn.agent_id for turn in everybody)
+        for place, turn in enumerate(everybody):
+            assert list(uow.agents.due(now, 10, turn)) == everybody[place + 1 :]
+
+
+def test_an_agent_is_put_off_unless_it_has_got_another_turn_meanwhile(world: World) -> None:
+    now, later = world.clock.now(), world.clock.now() + timedelta(seconds=20)
+    agent_id = world.register().agent_id
+    saved(world, agent_id, agent=evolve(world.aggregate(agent_id).agent, due_at=now))
+    with world.transactions() as uow:
+        (turn,) = uow.agents.due(now, 10)
+        uow.agents.put_off(evolve(turn, since=now - timedelta(seconds=1)), later)
+        assert list(uow.agents.due(now, 10)) == [turn]
+        uow.agents.put_off(turn, later)
+        uow.agents.put_off(turn, later + timedelta(seconds=1))  # again, it changes nothing
+        assert list(uow.agents.due(later, 10)) == [evolve(turn, since=later)]
 
 
 def test_z34_undecided_agents_come_with_those_that_were_never_judged_first(world: World) -> None:
     now = world.clock.now()
     limit = now - timedelta(seconds=300)
     ages = {"ages ago": 900, "at the limit": 300, "just now": 299, "never": None}
-    ids = {}
+    ids, ats = {}, {}
     for name, seconds in ages.items():
         agent_id = ids[name] = world.register(name).agent_id
-        at = now - timedelta(seconds=seconds) if seconds is not None else None
+        at = ats[name] = now - timedelta(seconds=seconds) if seconds is not None else None
         saved(world, agent_id, agent=evolve(world.aggregate(agent_id).agent, last_decision_at=at, build=Build.V4C))
     world.plane.agents.delete(world.user, world.register("retiring").agent_id)
     with world.transactions() as uow:
-        expected = [(world.client_id, ids[name]) for name in ("never", "ages ago", "at the limit")]
-        assert list(uow.agents.undecided(now, limit, 10)) == expected
-        assert list(uow.agents.undecided(now, limit, 1)) == expected[:1]
+        expected = [Turn(world.client_id, ids[name], ats[name]) for name in ("never", "ages ago", "at the limit")]
+        assert list(uow.agents.undecided(limit, 10)) == expected
+        assert list(uow.agents.undecided(limit, 1)) == expected[:1]
+        for place, turn in enumerate(expected):
+            assert list(uow.agents.undecided(limit, 10, turn)) == expected[place + 1 :]

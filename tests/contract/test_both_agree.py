@@ -189,7 +189,7 @@ def cleans(teller: Teller) -> object:
 
 
 def decides(teller: Teller) -> object:
-    return teller.world.plane.decisions.round()
+    return teller.world.plane.decisions.round().decided
 
 
 def watches(teller: Teller) -> object:
@@ -228,7 +228,8 @@ def state(world: World) -> dict[str, object]:
             "client": uow.clients.get(world.client_id),
             "agents": [evolve(one, instances=dict(sorted(one.instances.items()))) for one in aggregates],
             "count": uow.agents.count(world.client_id),
-            "due": sorted(uow.agents.due(now, 50)),
+            "due": list(uow.agents.due(now, 50)),
+            "pressed": list(uow.agents.pressed(now, 50)),
             "polls": [uow.agents.poll(world.client_id, one) for one in ids],
             "market": plain(uow.prices.market(world.client_id, TYPE, "us-east-1", now)),
             "measured": uow.prices.measured((TYPE, "us-east-1"), now - timedelta(days=7)),

@@ -190,7 +190,7 @@ def test_4_7_an_incident_that_opens_while_an_engine_thinks_blocks_its_advice(sit
 def test_4_6_the_decision_round_survives_an_engine_that_fails(site: Site) -> None:
     site.engine.act = boom
     site.world.clock.advance(301)
-    assert site.world.plane.decisions.round() == 1
+    assert site.world.plane.decisions.round().decided == 1
     assert site.failures() == ["model_error"]
     assert site.world.aggregate(site.agent_id).agent.last_decision_at == site.world.clock.now()
 

@@ -174,8 +174,22 @@ def _first_agent(root: Session, warm_database: WarmDatabase) -> Mapping[str, Any
         "client_id": world.client_id, "agent_id": ready.agent_id, "type": TYPE, "revision": agent.revision, "now": now,
         "since": now - timedelta(days=1), "signs": Jsonb([sign]),
         "report": Jsonb({"signs": [sign], "items": [], "ondemand": []}), "token_hash": token, "session_hash": "s",
+        "behind": "", "limit": 100,
         "logical_agent_id": agent.logical_agent_id, "cloud_id": ready.standby,
     }  # fmt: skip
+
+
+def test_5_4_who_has_an_incident_is_found_without_going_through_all_whose_time_has_come(site: Site) -> None:
+    """However many fell silent at once: the look comes before each hundred of them."""
+    site.session.execute("update agents set due_at = %(now)s", site.values)
+    site.session.execute(
+        "update incidents set state = 'handling', closed_at = null"
+        " where incident_id = (select min(incident_id) from incidents where agent_id = %(agent_id)s)",
+        site.values,
+    )
+    site.session.commit()
+    read = site.rows_read(query("agents_pressed"))
+    assert read.total() <= OWN_ROWS, read
 
 
 def test_a_call_about_one_agent_reads_the_rows_of_one_agent(site: Site) -> None:

@@ -399,6 +399,24 @@ def test_a_client_whose_ledger_is_stuck_is_named_in_the_log(
     assert [record.message for record in caplog.records] == ["ledger_stuck"]
 
 
+@pytest.mark.parametrize("job", [UPKEEP, "decision round"])
+def test_jb4_an_agent_that_is_stuck_is_named_in_the_log_once_and_the_job_succeeds(
+    opened: Opened, tmp_path: Path, caplog: pytest.LogCaptureFixture, job: str
+) -> None:
+    world, connections, clock = opened
+    stuck, other = world.register("stuck").agent_id, world.register("other").agent_id
+    connections.rows("update instances set end_reason = 'of_tomorrow' where agent_id = %(stuck)s", {"stuck": stuck})
+    run = all_jobs(opened, tmp_path)[job].run
+    with caplog.at_level(logging.ERROR):
+        for _ in range(3):
+            clock.advance(301)
+            run(clock.now())
+    told = [(row.message, getattr(row, "agent_id", None), getattr(row, "job", None)) for row in caplog.records]
+    assert told == [("agent_stuck", stuck, job)]
+    agent = world.aggregate(other).agent
+    assert agent.link is Link.OFFLINE if job == UPKEEP else agent.last_decision_at == clock.now()
+
+
 def test_jb8_a_late_job_is_told_once_an_hour(opened: Opened, tmp_path: Path, book: JobBook) -> None:
     _, connections, clock = opened
     book.announce({UPKEEP: every(seconds=1), "data pipeline": HOURLY})
@@ -583,5 +601,7 @@ def test_z34_a_round_ends_with_its_slot(opened: Opened, tmp_path: Path, monkeypa
     monkeypatch.setattr(module, "AT_ONCE", 2)
     monkeypatch.setattr(module, "SHARE_OF_SLOT", 0.0)
     clock.advance(301)
-    job_table(work)["decision round"].run(clock.now())
-    assert sum(world.aggregate(agent).agent.last_decision_at == clock.now() for agent in agents) == 2
+    decide = job_table(work)["decision round"].run
+    for slots in range(1, len(agents) + 1):  # the next one goes on where it ended
+        decide(clock.now())
+        assert sum(world.aggregate(agent).agent.last_decision_at == clock.now() for agent in agents) == slots

@@ -49,6 +49,7 @@ from spotcore.ports.storage import (
     PollView,
     StoredAnswer,
     TokenRecord,
+    Turn,
     UnitOfWork,
 )
 from spotcore.prices import Observation, OndemandObservation, PriceReport, PriceSource
@@ -427,25 +428,37 @@ class MemoryAgents:
             if any(row.cloud_id in named and not row.is_terminal for row in other.instances.values()):
                 raise InstanceOwned("the machine is registered elsewhere")  # I10
 
-    def due(self, now: datetime, limit: int) -> Sequence[tuple[ClientId, AgentId]]:
-        rows = [
-            row.agent
-            for row in self._tables.agents.values()
-            if row.agent.life is not Life.DELETED and row.agent.due_at is not None and row.agent.due_at <= now
-        ]
-        rows.sort(key=lambda agent: agent.due_at or now)
-        return [(agent.client_id, agent.agent_id) for agent in rows[:limit]]
+    def due(self, now: datetime, limit: int, after: Turn | None = None) -> Sequence[Turn]:
+        return self._due(self._tables.agents.values(), now, limit, after)
 
-    def undecided(self, now: datetime, older_than: datetime, limit: int) -> Sequence[tuple[ClientId, AgentId]]:
-        rows = [
-            row.agent
-            for row in self._tables.agents.values()
-            if row.agent.is_live
-            and row.agent.primary_id is not None
-            and (row.agent.last_decision_at is None or row.agent.last_decision_at <= older_than)
-        ]
-        rows.sort(key=lambda agent: (agent.last_decision_at is not None, agent.last_decision_at or now))
-        return [(agent.client_id, agent.agent_id) for agent in rows[:limit]]
+    def pressed(self, now: datetime, limit: int, after: Turn | None = None) -> Sequence[Turn]:
+        return self._due([row for row in self._tables.agents.values() if row.open_incidents], now, limit, after)
+
+    def _due(self, rows: Iterable[Aggregate], now: datetime, limit: int, after: Turn | None) -> Sequence[Turn]:
+        agents = [row.agent for row in rows if row.agent.life is not Life.DELETED]
+        return _queue(
+            [(one, one.due_at) for one in agents if one.due_at is not None and one.due_at <= now], limit, after
+        )
+
+    def put_off(self, turn: Turn, until: datetime) -> None:
+        row = self._tables.agents.get(turn.agent_id)
+        if row is not None and (row.agent.client_id, row.agent.due_at) == (turn.client_id, turn.since):
+            after = evolve(row, agent=evolve(row.agent, due_at=until))
+            self._journal.put(self._tables.agents, turn.agent_id, after)
+
+    def undecided(self, older_than: datetime, limit: int, after: Turn | None = None) -> Sequence[Turn]:
+        agents = [row.agent for row in self._tables.agents.values() if row.agent.is_live and row.agent.primary_id]
+        last = [(one, one.last_decision_at) for one in agents]
+        return _queue([(one, at) for one, at in last if at is None or at <= older_than], limit, after)
+
+
+def _queue(waiting: Iterable[tuple[Agent, datetime | None]], limit: int, after: Turn | None) -> Sequence[Turn]:
+    turns = sorted((Turn(one.client_id, one.agent_id, since) for one, since in waiting), key=_place)
+    return [turn for turn in turns if after is None or _place(turn) > _place(after)][:limit]
+
+
+def _place(turn: Turn) -> tuple[datetime, AgentId]:
+    return turn.since or _EPOCH, turn.agent_id
 
 
 def words(aggregate: Aggregate, instance: Instance) -> set[str]:

@@ -46,6 +46,7 @@ from spotcore.ports.storage import (
     PollView,
     StoredAnswer,
     TokenRecord,
+    Turn,
     UnitOfWork,
 )
 from spotcore.ports.world import Clock
@@ -339,13 +340,22 @@ class PostgresAgents:
         for outcome in outcomes:
             self._heard.note(outcome.events)
 
-    def due(self, now: datetime, limit: int) -> Sequence[tuple[ClientId, AgentId]]:
-        rows = self._connection.execute(query("agents_due"), {"now": now, "limit": limit}).fetchall()
-        return [(row[0], row[1]) for row in rows]
+    def due(self, now: datetime, limit: int, after: Turn | None = None) -> Sequence[Turn]:
+        return self._turns("agents_due", {"now": now, "limit": limit}, after)
 
-    def undecided(self, now: datetime, older_than: datetime, limit: int) -> Sequence[tuple[ClientId, AgentId]]:
-        values = {"older_than": older_than, "limit": limit}
-        return [(row[0], row[1]) for row in self._connection.execute(query("agents_undecided"), values).fetchall()]
+    def pressed(self, now: datetime, limit: int, after: Turn | None = None) -> Sequence[Turn]:
+        return self._turns("agents_pressed", {"now": now, "limit": limit}, after)
+
+    def undecided(self, older_than: datetime, limit: int, after: Turn | None = None) -> Sequence[Turn]:
+        return self._turns("agents_undecided", {"older_than": older_than, "limit": limit}, after)
+
+    def _turns(self, name: str, values: Mapping[str, Any], after: Turn | None) -> Sequence[Turn]:
+        place = {"since": after.since if after else None, "behind": after.agent_id if after else ""}
+        return [Turn(*row) for row in self._connection.execute(query(name), {**values, **place}).fetchall()]
+
+    def put_off(self, turn: Turn, until: datetime) -> None:
+        values = {"client_id": turn.client_id, "agent_id": turn.agent_id, "since": turn.since, "until": until}
+        self._connection.execute(query("agent_put_off"), values)
 
 
 def _tail(name: str, prefix: str) -> str | None:

@@ -123,6 +123,15 @@ class PollView:
     revision: int
 
 
+@frozen
+class Turn:
+    """An agent whose turn it is, and its place in that queue: ``since`` when, None before all others; then by id."""
+
+    client_id: ClientId
+    agent_id: AgentId
+    since: datetime | None
+
+
 class AgentStore(Protocol):
     """Agent aggregates. ``lock`` waits at most the lock timeout (1 s, tried twice), then raises ``StateConflict``."""
 
@@ -185,13 +194,23 @@ class AgentStore(Protocol):
         ``SpotError`` a violated constraint maps to."""
         ...
 
-    def due(self, now: datetime, limit: int) -> Sequence[tuple[ClientId, AgentId]]:
-        """Agents that are not deleted and whose ``due_at`` is reached, oldest first. One set query, no locks."""
+    def due(self, now: datetime, limit: int, after: Turn | None = None) -> Sequence[Turn]:
+        """Agents that are not deleted and whose ``due_at`` is reached, oldest first, from behind ``after`` on. One set
+        query, no locks."""
         ...
 
-    def undecided(self, now: datetime, older_than: datetime, limit: int) -> Sequence[tuple[ClientId, AgentId]]:
-        """Live agents with a primary whose last decision was at or before ``older_than`` (Z34). Those without one come
-        first, then the oldest."""
+    def pressed(self, now: datetime, limit: int, after: Turn | None = None) -> Sequence[Turn]:
+        """As ``due``, but only agents with an open incident (5.4)."""
+        ...
+
+    def put_off(self, turn: Turn, until: datetime) -> None:
+        """The agent comes up again at ``until``, unless its ``due_at`` is another one by now or somebody holds its row.
+        Nothing else of it is read or changed."""
+        ...
+
+    def undecided(self, older_than: datetime, limit: int, after: Turn | None = None) -> Sequence[Turn]:
+        """Live agents with a primary whose last decision was at or before ``older_than`` (Z34), from behind ``after``
+        on. Those without one come first, then the oldest."""
         ...
 
 

@@ -12,14 +12,14 @@ from spotcore.builds import Evidence
 from spotcore.change import Change
 from spotcore.commands import Origin
 from spotcore.decisions import Decision, DecisionRecord
-from spotcore.errors import AgentDisabled, AutoSwitchDisabled, NotFound, SpotError, StateConflict
+from spotcore.errors import AgentDisabled, AutoSwitchDisabled, NotFound, SpotError, StateConflict, Unavailable
 from spotcore.events import CATALOGUE, Event, EventKind
 from spotcore.guards import Purpose
-from spotcore.ids import AgentId, ClientId
+from spotcore.ids import AgentId
 from spotcore.judgement import Advice
 from spotcore.liveness import observe
 from spotcore.market import Market
-from spotcore.ports.storage import UnitOfWork
+from spotcore.ports.storage import Turn, UnitOfWork
 from spotcore.ports.world import Advisor
 from spotcore.service.kernel import Caller, Kernel, require_live
 from spotcore.service.machines import SwitchOrder, SwitchRequest, order_switch
@@ -38,6 +38,15 @@ class Recommendation:
     market: Market
     order: SwitchOrder | None = None
     refusal: str | None = None
+
+
+@frozen(kw_only=True)
+class RoundResult:
+    """How many were decided, which could not be (JB-4), and behind whom the next round begins; None: in front."""
+
+    decided: int
+    failed: tuple[tuple[AgentId, str], ...] = ()
+    after: Turn | None = None
 
 
 @frozen
@@ -60,9 +69,16 @@ class Decisions:
         return Recommendation(decision=decision, aggregate=aggregate, market=market)
 
     def decide(
-        self, caller: Caller, agent_id: AgentId, sheet: PriceSheet | None = None, *, trigger: str = "agent"
+        self,
+        caller: Caller,
+        agent_id: AgentId,
+        sheet: PriceSheet | None = None,
+        *,
+        trigger: str = "agent",
+        waits: bool = True,
     ) -> Recommendation:
-        """E62 and the decision round: take the prices, decide, store it, and queue the switch when it will execute."""
+        """E62 and the decision round: take the prices, decide, store it, and queue the switch when it will execute. Who
+        ``waits`` not gets ``StateConflict`` at once when somebody else holds the agent's row."""
         if sheet is not None:
             with self.kernel.transactions() as uow:
                 Prices(self.kernel).record(uow, _live(uow, caller, agent_id), sheet)
@@ -74,7 +90,7 @@ class Decisions:
         evidence = sheet.evidence if sheet is not None else ()
         with self.kernel.transactions() as uow:
             self._audit(uow, aggregate, advice, now)
-            order, refusal = self._carry_out(uow, caller, agent_id, decision, evidence)
+            order, refusal = self._carry_out(uow, caller, agent_id, decision, evidence, waits=waits)
             command = order.command if order is not None else None
             uow.decisions.add(
                 DecisionRecord(
@@ -89,7 +105,14 @@ class Decisions:
         return Recommendation(decision=decision, aggregate=aggregate, market=market, order=order, refusal=refusal)
 
     def _carry_out(
-        self, uow: UnitOfWork, caller: Caller, agent_id: AgentId, decision: Decision, evidence: tuple[Evidence, ...]
+        self,
+        uow: UnitOfWork,
+        caller: Caller,
+        agent_id: AgentId,
+        decision: Decision,
+        evidence: tuple[Evidence, ...],
+        *,
+        waits: bool,
     ) -> tuple[SwitchOrder | None, str | None]:
         """The guards again, inside the lock, whatever the recommendation said (4.7)."""
 
@@ -108,7 +131,7 @@ class Decisions:
                 return None, refusal.message
 
         needs_market = True if decision.will_auto_execute else None  # else only for what else may be due
-        answer = self.kernel.within(uow, caller, agent_id, rule, market=needs_market)
+        answer = self.kernel.within(uow, caller, agent_id, rule, market=needs_market, waits=waits)
         assert isinstance(answer, tuple)
         return answer
 
@@ -130,23 +153,44 @@ class Decisions:
         with self.kernel.transactions() as uow:
             _require_automatic(uow.agents.get(caller.client_id, agent_id))
 
-    def round(self, limit: int = 200, after_each: Callable[[], None] = lambda: None) -> int:
-        """Z34: decide for every live agent with a primary whose last decision is 300 s old; how many were decided."""
-        now = self.kernel.clock.now()
-        with self.kernel.transactions() as uow:
-            due = list(uow.agents.undecided(now, now - DECISION_INTERVAL, limit))
-        decided = 0
-        for client_id, agent_id in due:
-            decided += self._one(client_id, agent_id)
-            after_each()
-        return decided
+    def round(
+        self, limit: int = 200, after: Turn | None = None, goes_on: Callable[[], bool] = lambda: True
+    ) -> RoundResult:
+        """Z34: decide for live agents with a primary whose last decision is 300 s old, from behind ``after`` on. After
+        each of them ``goes_on`` says whether there is time for another.
 
-    def _one(self, client_id: ClientId, agent_id: AgentId) -> bool:
+        An agent that fails is reported and skipped, one that somebody else holds is skipped (JB-4): who goes on where
+        the last round ended gets past both. Raises ``Unavailable`` when it is not one agent but storage that fails."""
+        with self.kernel.transactions() as uow:
+            due = uow.agents.undecided(self.kernel.clock.now() - DECISION_INTERVAL, limit, after)
+        decided = 0
+        failed: list[tuple[AgentId, str]] = []
+        for turn in due:
+            try:
+                decided += self._decide_turn(turn)
+            except Exception as failure:  # one agent's trouble is never another's
+                self._require_storage(failure)
+                failed.append((turn.agent_id, f"{type(failure).__name__}: {failure}"))
+            after = turn
+            if not goes_on():
+                break
+        else:
+            after = after if len(due) == limit else None
+        return RoundResult(decided=decided, failed=tuple(failed), after=after)
+
+    def _decide_turn(self, turn: Turn) -> bool:
+        caller = Caller(client_id=turn.client_id, actor="system")
         try:
-            self.decide(Caller(client_id=client_id, actor="system"), agent_id, trigger="decision_round")
+            self.decide(caller, turn.agent_id, trigger="decision_round", waits=False)
         except (NotFound, StateConflict):
             return False  # gone, or busy: the next round sees
         return True
+
+    def _require_storage(self, failure: Exception) -> None:
+        """Raises ``Unavailable`` when that is why an agent failed, and the others would."""
+        if isinstance(failure, Unavailable):
+            with self.kernel.transactions():
+                pass
 
     def _decide(self, aggregate: Aggregate, market: Market, now: datetime) -> tuple[Decision, Advice]:
         """The engine's word when there is one and it makes sense, else the rules' (4.6, Z35)."""

@@ -68,13 +68,14 @@ class Kernel:
         keys: Keys = Keys(),
         market: bool | None = None,
         urgent: bool = False,
+        waits: bool = True,
     ) -> T:
         """The rule's answer, after its outcome is committed. A refusal the rule returns as a value is committed first
         (its audit row stays), then raised; one it raises rolls everything back.
 
-        ``market`` None loads prices only when a consequence may need them. ``urgent`` uses the emergency reserve.
-        """
-        answer: T = self.outcome(caller, agent_id, rule, keys=keys, market=market, urgent=urgent).answer
+        ``market`` None loads prices only when a consequence may need them. ``urgent`` uses the emergency reserve. Who
+        ``waits`` not gets ``StateConflict`` at once when somebody else holds the agent's row, or there is none."""
+        answer: T = self.outcome(caller, agent_id, rule, keys=keys, market=market, urgent=urgent, waits=waits).answer
         return answer
 
     def outcome(
@@ -86,12 +87,13 @@ class Kernel:
         keys: Keys = Keys(),
         market: bool | None = None,
         urgent: bool = False,
+        waits: bool = True,
     ) -> Outcome:
         """As ``run``; gives what was decided as a whole."""
         try:
-            outcome = self._committed(caller, agent_id, rule, keys=keys, market=market, urgent=urgent)
+            outcome = self._committed(caller, agent_id, rule, keys=keys, market=market, urgent=urgent, waits=waits)
         except MarketUnreadable:  # nothing was written: once more without prices (5.2)
-            outcome = self._committed(caller, agent_id, rule, keys=keys, market=False, urgent=urgent)
+            outcome = self._committed(caller, agent_id, rule, keys=keys, market=False, urgent=urgent, waits=waits)
         except InstanceOwned:  # a report names a machine of somebody else: as unknown as any other (GR-8)
             raise NotFound("unknown instance") from None
         if isinstance(outcome.answer, SpotError):
@@ -107,12 +109,13 @@ class Kernel:
         keys: Keys,
         market: bool | None,
         urgent: bool,
+        waits: bool,
     ) -> Outcome:
         def once() -> Outcome:
             with self.transactions(urgent=urgent) as uow:
-                return self._decided(uow, caller, agent_id, rule, keys=keys, market=market)
+                return self._decided(uow, caller, agent_id, rule, keys=keys, market=market, waits=waits)
 
-        for _ in range(URGENT_TRIES - 1 if urgent else 0):
+        for _ in range(URGENT_TRIES - 1 if urgent and waits else 0):
             with suppress(StateConflict):
                 return once()
         return once()
@@ -154,9 +157,10 @@ class Kernel:
         *,
         keys: Keys = Keys(),
         market: bool | None = None,
+        waits: bool = True,
     ) -> T | SpotError:
         """As ``run`` inside a transaction of the caller's, which also commits."""
-        answer: T | SpotError = self._decided(uow, caller, agent_id, rule, keys=keys, market=market).answer
+        answer: T | SpotError = self._decided(uow, caller, agent_id, rule, keys=keys, market=market, waits=waits).answer
         return answer
 
     def _decided(
@@ -168,8 +172,9 @@ class Kernel:
         *,
         keys: Keys,
         market: bool | None,
+        waits: bool,
     ) -> Outcome:
-        aggregate = uow.agents.lock(caller.client_id, agent_id, keys)
+        aggregate = (uow.agents.lock if waits else _free(uow))(caller.client_id, agent_id, keys)
         now = self.clock.now()
         wanted = market if market is not None else may_need_market(aggregate, now)
         known = self.market(uow, aggregate, now) if wanted else UNKNOWN_MARKET
@@ -189,6 +194,18 @@ class Kernel:
             return uow.prices.market(aggregate.client.client_id, *_market_place(aggregate), now)
         except SpotError as failure:
             raise MarketUnreadable("prices cannot be read now") from failure
+
+
+def _free(uow: UnitOfWork) -> Callable[[ClientId, AgentId, Keys], Aggregate]:
+    """Locks an agent's row unless somebody else holds it."""
+
+    def lock(client_id: ClientId, agent_id: AgentId, keys: Keys) -> Aggregate:
+        held = uow.agents.lock_free(client_id, {agent_id: keys}).get(agent_id)
+        if held is None:
+            raise StateConflict("somebody else is changing this; try again")
+        return held
+
+    return lock
 
 
 def _market_place(aggregate: Aggregate) -> tuple[str | None, str | None]:

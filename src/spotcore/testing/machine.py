@@ -489,7 +489,7 @@ class FleetMachine(RuleBasedStateMachine):
             assert not result.failed, result.failed
         with self.transactions() as uow:
             mine = set(self.clients)
-            late = [who for who in uow.agents.due(self.clock.now(), 1_000) if who[0] in mine]
+            late = [turn for turn in uow.agents.due(self.clock.now(), 1_000) if turn.client_id in mine]
         assert not late, "an alarm still rings after it has been served"
 
     @rule(who=agents)

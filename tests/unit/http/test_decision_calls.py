@@ -321,6 +321,6 @@ def test_z34_a_round_asks_the_storage_twice_for_each_agent_and_once_more_for_all
     others = [frame.agent(token, f"i-{number:017x}", f"web-{number}") for number in (1, 2)]
     frame.clock.advance(301)
     before = frame.storage.tries
-    assert frame.plane.decisions.round() == 1 + len(others)
+    assert frame.plane.decisions.round().decided == 1 + len(others)
     assert frame.storage.tries - before == 1 + 2 * (1 + len(others))
-    assert frame.plane.decisions.round() == 0  # each has been decided
+    assert frame.plane.decisions.round().decided == 0  # each has been decided

@@ -79,12 +79,29 @@ select (select count(*) from agents where client_id = %(client_id)s and life <> 
        (select count(*) from instances where client_id = %(client_id)s
             and status in ('launching', 'running_primary', 'running_replica'));
 
+-- Queues. Who asks for what is behind an agent names its place; ids are compared by their bytes, as in
+-- memory. "greatest" ignores null, and row-level security lets it into an index condition.
 -- name: agents_due
-select client_id, agent_id from agents
-where life <> 'deleted' and due_at <= %(now)s
-order by due_at limit %(limit)s;
+select client_id, agent_id, due_at from agents
+where life <> 'deleted' and due_at <= %(now)s and due_at >= greatest(%(since)s::timestamptz, '-infinity')
+  and (due_at > greatest(%(since)s::timestamptz, '-infinity') or agent_id collate "C" > %(behind)s)
+order by due_at, agent_id collate "C" limit %(limit)s;
+
+-- name: agents_pressed
+select client_id, agent_id, due_at
+from pressed_agents(%(now)s, greatest(%(since)s::timestamptz, '-infinity'), %(behind)s, %(limit)s);
+
+-- name: agent_put_off
+update agents set due_at = %(until)s
+where (client_id, agent_id) in (
+    select a.client_id, a.agent_id from agents a
+    where a.client_id = %(client_id)s and a.agent_id = %(agent_id)s and a.due_at = %(since)s
+    for no key update skip locked);
 
 -- name: agents_undecided
-select client_id, agent_id from agents
+select client_id, agent_id, last_decision_at from agents
 where life = 'live' and primary_id is not null and (last_decision_at is null or last_decision_at <= %(older_than)s)
-order by last_decision_at nulls first limit %(limit)s;
+  and (greatest(last_decision_at, '-infinity') > greatest(%(since)s::timestamptz, '-infinity')
+       or greatest(last_decision_at, '-infinity') = greatest(%(since)s::timestamptz, '-infinity')
+          and agent_id collate "C" > %(behind)s)
+order by last_decision_at nulls first, agent_id collate "C" limit %(limit)s;
