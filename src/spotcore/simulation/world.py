@@ -164,7 +164,8 @@ class Simulation:
         self.later(TICK_SECONDS, self._tick)
 
     def _decide(self) -> None:
-        self.plane.decisions.round()
+        for agent_id, reason in self.plane.decisions.round().failed:
+            self._violations[f"{self.seconds:.0f} s: decision for {agent_id}: {reason}"] = None
         self.later(ROUND_SECONDS, self._decide)
 
     def _configure(self, number: int, wanted: dict[str, Any]) -> None:

@@ -436,9 +436,9 @@ class FleetMachine(RuleBasedStateMachine):
     def runs_jobs(self, twice: bool) -> None:
         totals = [self.plane.clients.get(client).total_savings for client in self.clients]
         for again in range(2 if twice else 1):
-            self.plane.decisions.round(limit=1_000)
+            decided = self.plane.decisions.round(limit=1_000)
             cleaned, accrued = self.plane.pipeline.run(), self.plane.savings.accrue()
-            assert (cleaned.failed, accrued.failed) == ((), ())
+            assert (decided.failed, cleaned.failed, accrued.failed) == ((), (), ())
             assert not again or (cleaned.fills_changed, accrued.added, accrued.removed) == (0, 0, 0)  # JB-1
         assert totals == [self.plane.clients.get(client).total_savings for client in self.clients]  # failure 66
 
