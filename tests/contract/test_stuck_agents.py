@@ -17,6 +17,7 @@ from spotcore.ids import AgentId
 from spotcore.incidents import FORCE_BEFORE
 from spotcore.ports.storage import Keys, Transactions, UnitOfWork
 from spotcore.service import upkeep
+from spotcore.service.decisions import RoundResult
 from tests.support.databases import WarmDatabase
 from tests.support.world import FakeClock, World, a_world, with_replica
 
@@ -180,7 +181,7 @@ def test_jb1_agents_that_somebody_else_holds_are_passed_by_however_many_are_in_f
         ticked = threading.Thread(target=lambda: results.append(world.plane.upkeep.tick(limit=3)))
         results: list[upkeep.TickResult] = []
         ticked.start()
-        ticked.join(1.5)  # a lock is waited for 2 s
+        ticked.join(4)  # each lock is waited for 2 s
         assert not ticked.is_alive()
     assert (results[0].due, results[0].done, results[0].failed) == (8, 3, ())
     assert all(world.aggregate(agent).agent.link is Link.OFFLINE for agent in free)
@@ -284,6 +285,22 @@ def test_jb4_one_agent_that_cannot_be_decided_ends_no_round_whatever_its_trouble
     result = fleet.world.plane.decisions.round()
     assert result.decided == 3
     assert [who for who, _ in result.failed] == [agents[0], agents[2]]
+
+
+def test_jb1_a_round_waits_for_no_agent_that_somebody_else_holds(warm_database: WarmDatabase) -> None:
+    clock = FakeClock()
+    storage = PostgresStorage(warm_database.connections, clock)
+    world = a_world(storage.transactions, clock)
+    held, free = ([world.register(f"{kind}-{number}").agent_id for number in range(3)] for kind in ("held", "free"))
+    clock.advance(301)
+    results: list[RoundResult] = []
+    with storage.transactions() as uow:
+        assert len(uow.agents.lock_free(world.client_id, dict.fromkeys(held, Keys()))) == len(held)
+        decided = threading.Thread(target=lambda: results.append(world.plane.decisions.round()))
+        decided.start()
+        decided.join(4)  # each lock is waited for 2 s
+        assert not decided.is_alive()
+    assert results == [RoundResult(decided=len(free))]
 
 
 def test_jb4_rounds_get_past_as_many_stuck_agents_as_one_takes_and_begin_again_in_front(fleet: Fleet) -> None:
