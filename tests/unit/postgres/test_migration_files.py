@@ -41,11 +41,8 @@ FINGERPRINTS: Final = {
     "0037_look_ups.sql": "e6dff4a718b2aae0",
     "0038_rows_of_an_agent.sql": "0a3ec0b5fb8d955d",
     "0039_rows_of_an_old_agent.sql": "4c10c840db9b71cb",
-<<<<<<< HEAD
-    "0041_seals_looked_up.sql": "c2eb83026d7be17c",
-=======
     "0040_pressed_agents.sql": "3645c4222475ed7a",
->>>>>>> a936c41 (Upkeep and decision rounds get past agents that fail or are held, emergencies first)
+    "0041_seals_looked_up.sql": "c2eb83026d7be17c",
 }
 """A new file adds a line. A line that has been on main is never changed: what shall be otherwise is a new migration."""
 
