@@ -207,6 +207,7 @@ def open_wiring(
                 ),
             )
         finally:
+            courier.close()
             short_way.close()
             storm.close()
             told.close()

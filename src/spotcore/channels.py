@@ -40,6 +40,11 @@ RETRY_AFTER: Final = (
 )
 """Waiting time after each failed attempt; after one more the delivery is dead: about a day in all."""
 
+TRIES: Final = len(RETRY_AFTER) + 1
+AT_ONCE: Final = 2  # attempts at a channel: one that hangs leaves room for the others
+UNHEARD: Final = "the attempt has not been heard of"
+"""The error of an attempt from its beginning until its outcome is known: what stays when it dies with its process."""
+
 
 @frozen(kw_only=True)
 class Attempt:
@@ -61,6 +66,6 @@ def judge(attempt: Attempt, attempts: int, now: datetime) -> Verdict:
     """The delivery's state after its ``attempts``-th attempt (from 1), and when the next one is due."""
     if attempt.error is None:
         return Verdict(state=DeliveryState.DELIVERED)
-    if attempt.is_final or attempts > len(RETRY_AFTER):
+    if attempt.is_final or attempts >= TRIES:
         return Verdict(state=DeliveryState.DEAD)
     return Verdict(state=DeliveryState.PENDING, next_attempt_at=now + RETRY_AFTER[attempts - 1])

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from itertools import count
+from unittest.mock import Mock
 
 import psycopg
 import pytest
@@ -13,7 +14,7 @@ from spotadapters.postgres.channels import DUE_AT_ONCE, Channels
 from spotadapters.postgres.live import LiveFeed
 from spotadapters.postgres.pool import Connections
 from spotadapters.system.identity import SecureIdentity
-from spotcore.channels import LEASE, RETRY_AFTER, SEVERITIES, Attempt, ChannelKind
+from spotcore.channels import AT_ONCE, LEASE, RETRY_AFTER, SEVERITIES, TRIES, UNHEARD, Attempt, ChannelKind
 from spotcore.errors import NotFound, ValidationFailed
 from spotcore.events import Level
 from tests.support.receiver import Receiver, a_receiver
@@ -48,6 +49,14 @@ class Desk:
         if published:
             self.feed.publish()
         return name
+
+    def told(self, number: int) -> list[str]:
+        """So many notifications, a second after each other; their ids."""
+        names = []
+        for _ in range(number):
+            names.append(self.tell())
+            self.clock.advance(1)
+        return names
 
     def row(self) -> dict[str, object]:
         (found,) = self.channels.deliveries(None, 9)
@@ -100,7 +109,8 @@ def test_a_broadcast_goes_to_the_operators_channel(desk: Desk) -> None:
 def test_a_channel_hears_of_its_least_severity_and_of_worse(desk: Desk, least: Level) -> None:
     channel_id = desk.channel(least=least)
     names = {severity: desk.tell(severity=severity.value) for severity in SEVERITIES}
-    heard = [severity for severity in SEVERITIES if f"{channel_id}.{names[severity]}" in desk.channels.due()]
+    made = {row["delivery_id"] for row in desk.channels.deliveries(None, 9)}
+    heard = [severity for severity in SEVERITIES if f"{channel_id}.{names[severity]}" in made]
     assert heard == list(SEVERITIES[SEVERITIES.index(least) :])
 
 
@@ -223,15 +233,88 @@ def test_an_answer_that_comes_after_its_lease_overrules_nobody(
 
 
 def test_due_deliveries_come_longest_waiting_first_and_a_hundred_at_a_time(desk: Desk) -> None:
-    channel_id = desk.channel()
-    names = []
-    for number in range(DUE_AT_ONCE + 5):
-        names.append(desk.tell(published=number % 20 == 19))
-        desk.clock.advance(0.01)
-    desk.feed.publish()
-    first = [name.removeprefix(f"{channel_id}.") for name in desk.channels.due()]
-    assert set(first) == set(names[:DUE_AT_ONCE])
-    assert set(first[:20]) == set(names[:20])  # published together, due together
+    channels = [desk.channel() for _ in range(DUE_AT_ONCE // AT_ONCE + 1)]
+    first = desk.tell()
+    desk.clock.advance(1)
+    then = [desk.tell() for _ in range(AT_ONCE - 1)]
+    due = desk.channels.due()
+    assert len(due) == DUE_AT_ONCE
+    assert set(due[: len(channels)]) == {f"{channel_id}.{first}" for channel_id in channels}
+    assert {one.rpartition(".")[2] for one in due[len(channels) :]} == set(then)
+
+
+# ---- one channel beside the others
+
+
+def test_of_a_channel_no_more_is_due_than_may_be_tried_at_once(desk: Desk) -> None:
+    slow = desk.channel()
+    names = desk.told(AT_ONCE + 3)
+    other = desk.channel()
+    last = desk.tell()
+    assert list(desk.channels.due()) == [f"{slow}.{name}" for name in names[:AT_ONCE]] + [f"{other}.{last}"]
+
+
+def test_what_is_under_way_at_a_channel_counts_until_its_outcome_is_known(desk: Desk) -> None:
+    slow = desk.channel()
+    names = desk.told(AT_ONCE + 2)
+    beside: list[list[str]] = []
+
+    def meanwhile() -> None:
+        beside.append(list(desk.channels.due()))
+        if len(beside) < AT_ONCE:
+            desk.channels.attempt(f"{slow}.{names[len(beside)]}")
+
+    desk.receiver.then = meanwhile
+    desk.receiver.answers.extend([503] * AT_ONCE)
+    desk.channels.attempt(f"{slow}.{names[0]}")
+    assert [len(due) for due in beside] == list(range(AT_ONCE))[::-1]
+    assert list(desk.channels.due()) == [
+        f"{slow}.{name}" for name in names[AT_ONCE:]
+    ]  # what waits to be retried is not
+
+
+def test_beside_a_delivery_comes_what_its_channel_waits_for(desk: Desk) -> None:
+    mine, other = desk.channel(), desk.channel()
+    names = desk.told(AT_ONCE + 2)
+    desk.channels.attempt(f"{mine}.{names[0]}")
+    assert list(desk.channels.beside(f"{mine}.{names[0]}")) == [f"{mine}.{name}" for name in names[1:]]
+    assert len(desk.channels.beside(f"{other}.{names[0]}")) == len(names)
+    assert list(desk.channels.beside("nobody")) == []
+
+
+# ---- attempts that die with their process
+
+
+def die(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An attempt at what is due that is not heard of again."""
+    (delivery_id,) = desk.channels.due()
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.channels, "_sent", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            desk.channels.attempt(delivery_id)
+
+
+def test_a_delivery_whose_attempts_all_die_is_given_up_after_the_tenth_and_can_be_replayed(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.channel()
+    desk.tell()
+    for number in range(1, TRIES + 1):
+        die(desk, monkeypatch)
+        row = desk.row()
+        assert (row["state"], row["attempts"], row["last_error"]) == ("pending", number, UNHEARD)
+        assert desk.channels.attempt(str(row["delivery_id"])) is None  # it may still be at work
+        assert desk.row()["state"] == "pending"
+        desk.clock.advance(LEASE.total_seconds())
+    (delivery_id,) = desk.channels.due()
+    assert desk.channels.attempt(delivery_id) is None
+    row = desk.row()
+    assert (row["state"], row["attempts"], row["last_error"], row["next_attempt_at"]) == ("dead", TRIES, UNHEARD, None)
+    assert row["finished_at"] is not None
+    assert (list(desk.channels.due()), desk.receiver.calls) == ([], [])
+    assert [one["dead"] for one in desk.channels.listed()] == [1]
+    desk.channels.replay(delivery_id)
+    assert desk.channels.attempt(delivery_id) == Attempt()
 
 
 # ---- replay

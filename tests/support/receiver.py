@@ -50,6 +50,8 @@ def a_receiver() -> Iterator[Receiver]:
         taken.append(Receiver(f"http://127.0.0.1:{server.server_port}/hook"))
         thread = threading.Thread(target=lambda: server.serve_forever(poll_interval=0.01))
         thread.start()
-        yield taken[0]
-        server.shutdown()
-        thread.join()
+        try:
+            yield taken[0]
+        finally:  # a test that fails ends, too
+            server.shutdown()
+            thread.join()

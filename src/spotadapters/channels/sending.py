@@ -6,17 +6,21 @@ import hmac
 import json
 import secrets
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 
 from attrs import frozen
 
+from spotadapters.channels.bounded import TookTooLong, within
 from spotcore.channels import Attempt, ChannelKind
 from spotcore.errors import ValidationFailed
 
-TIMEOUT_SECONDS: Final = 10.0
+LIMITS: Final[Mapping[ChannelKind, float]] = {ChannelKind.WEBHOOK: 12.0, ChannelKind.APPRISE: 30.0}
+"""Seconds that an attempt may take as a whole, whatever the receiver does: mail servers let one wait."""
+
+TIMEOUT_SECONDS: Final = 10.0  # without a sign of the receiver
 SECRET_PREFIX: Final = "whsec_"
 SECRET_BYTES: Final = 24
 GONE: Final = 410  # the receiver asks for no more
@@ -82,12 +86,19 @@ def require_address(kind: ChannelKind, address: str) -> str:
     return f"{scheme}://…"
 
 
-def send(kind: ChannelKind, address: str, secret: str | None, notice: Notice, now: datetime) -> Attempt:
-    """Try once; never raises for what the other side does."""
+def send(
+    kind: ChannelKind, address: str, secret: str | None, notice: Notice, now: datetime, *, seconds: float
+) -> Attempt:
+    """Try once, for so many seconds at most; never raises for what the other side does."""
     if kind is ChannelKind.APPRISE:
-        return _notify(address, notice)
-    assert secret is not None  # a constraint of the table
-    return _webhook(address, secret, notice, now)
+        call = partial(_notify, address, notice)
+    else:
+        assert secret is not None  # a constraint of the table
+        call = partial(_webhook, address, secret, notice, now)
+    try:
+        return within(seconds, call)
+    except TookTooLong:
+        return Attempt(error=f"took longer than {seconds:g} s")
 
 
 def _webhook(address: str, secret: str, notice: Notice, now: datetime) -> Attempt:
@@ -102,15 +113,14 @@ def _webhook(address: str, secret: str, notice: Notice, now: datetime) -> Attemp
         "webhook-signature": signature(secret, notice.notice_id, timestamp, body),
     }
     try:
-        answer = httpx2.post(
-            address, content=body, headers=headers, timeout=TIMEOUT_SECONDS, follow_redirects=False, trust_env=False,
-            verify=_known_authorities(),
-        )  # fmt: skip
+        with httpx2.stream(
+            "POST", address, content=body, headers=headers, timeout=TIMEOUT_SECONDS, follow_redirects=False,
+            trust_env=False, verify=_known_authorities(),
+        ) as answer:  # fmt: skip
+            status, is_success = answer.status_code, answer.is_success  # what else it sends is not read: it may not end
     except httpx2.HTTPError as failure:
         return Attempt(error=type(failure).__name__)
-    if answer.is_success:
-        return Attempt()
-    return Attempt(error=f"answered {answer.status_code}", is_final=answer.status_code == GONE)
+    return Attempt() if is_success else Attempt(error=f"answered {status}", is_final=status == GONE)
 
 
 @cache

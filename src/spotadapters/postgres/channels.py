@@ -1,16 +1,16 @@
 """Channels and their deliveries: made once when a notification is published, tried until accepted or given up."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from attrs import frozen
 
-from spotadapters.channels.sending import Notice, new_secret, require_address, send
+from spotadapters.channels.sending import LIMITS, Notice, new_secret, require_address, send
 from spotadapters.postgres.pool import Connections
 from spotadapters.postgres.reader import Reader
 from spotadapters.system.identity import SecureIdentity
-from spotcore.channels import LEASE, Attempt, ChannelKind, judge
+from spotcore.channels import AT_ONCE, LEASE, TRIES, UNHEARD, Attempt, ChannelKind, judge
 from spotcore.errors import NotFound, SpotError, ValidationFailed
 from spotcore.events import Level
 from spotcore.instants import read_instant
@@ -34,9 +34,18 @@ class NewChannel:
 class Channels(Reader):
     """For the operator; every call is one transaction."""
 
-    def __init__(self, connections: Connections, clock: Clock, identity: SecureIdentity) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        clock: Clock,
+        identity: SecureIdentity,
+        *,
+        limits: Mapping[ChannelKind, float] = LIMITS,
+    ) -> None:
+        """``limits``: seconds that an attempt may take."""
         super().__init__(connections, clock)
         self._identity = identity
+        self._limits = limits
 
     def add(self, client_id: str | None, kind: ChannelKind, address: str, min_severity: Level) -> NewChannel:
         """A new channel; ``client_id`` None hears of every client. Raises ``ValidationFailed``, ``NotFound``."""
@@ -74,13 +83,28 @@ class Channels(Reader):
         return attempt if attempt is not None else Attempt(error="a worker of the server took it; see: deliveries")
 
     def due(self) -> Sequence[str]:
-        """Deliveries whose next attempt is due, the longest waiting first."""
-        return self._rows("deliveries_due", {"limit": DUE_AT_ONCE})
+        """Deliveries whose next attempt is due, the longest waiting first: of a channel no more than may be tried
+        besides what is under way."""
+        values = {
+            "limit": DUE_AT_ONCE,
+            "at_once": AT_ONCE,
+            "unheard": UNHEARD,
+            "lease_until": self._clock.now() + LEASE,
+        }
+        return self._rows("deliveries_due", values)
+
+    def beside(self, delivery_id: str) -> Sequence[str]:
+        """What is due on the channel of a delivery, the longest waiting first."""
+        return self._rows("deliveries_beside", {"delivery_id": delivery_id, "limit": DUE_AT_ONCE})
 
     def attempt(self, delivery_id: str) -> Attempt | None:
-        """Try one delivery; None when it is not due, or somebody else is at it. Safe to call twice and anywhere."""
+        """Try one delivery; None when it is not due, or somebody else is at it, or its last attempt died with its
+        process. Safe to call twice and anywhere."""
         now = self._clock.now()
-        rows = self._rows("delivery_claim", {"delivery_id": delivery_id, "lease_until": now + LEASE})
+        rows = self._rows(
+            "delivery_claim",
+            {"delivery_id": delivery_id, "lease_until": now + LEASE, "tries": TRIES, "unheard": UNHEARD},
+        )
         if not rows:
             return None
         row = rows[0]
@@ -115,7 +139,8 @@ class Channels(Reader):
         if notice is None:
             return Attempt(error="the notification has reached its age", is_final=True)
         try:
-            return send(ChannelKind(row["kind"]), address, secret, notice, now)
+            kind = ChannelKind(row["kind"])
+            return send(kind, address, secret, notice, now, seconds=self._limits[kind])
         except SpotError as refusal:
             return Attempt(error=refusal.message)
 

@@ -2,7 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -17,12 +18,18 @@ class Post:
         self.waiting = list(due)
         self.errors = errors or {}
         self.attempted: list[str] = []
+        self.besides: list[str] = []
+        self.hold: Callable[[str], object] = lambda _: None
         self._lock = threading.Lock()
 
     def due(self) -> Sequence[str]:
         return tuple(self.waiting)
 
+    def beside(self, delivery_id: str) -> Sequence[str]:
+        return tuple(self.besides)
+
     def attempt(self, delivery_id: str) -> Attempt | None:
+        self.hold(delivery_id)
         with self._lock:
             self.attempted.append(delivery_id)
         if delivery_id.startswith("taken"):
@@ -77,4 +84,54 @@ def test_a_failed_attempt_is_told_by_its_reason_alone_nt3(caplog: pytest.LogCapt
     post = Post("good", "bad", "taken-by-another", errors={"bad": "answered 503"})
     with caplog.at_level(logging.INFO):
         assert Courier(post).run() == 3
-    assert [(one.message, one.reason) for one in caplog.records] == [("delivery_failed", "answered 503")]
+    assert [(one.message, one.delivery_id, one.reason) for one in caplog.records] == [
+        ("delivery_failed", "bad", "answered 503")
+    ]
+
+
+def test_an_attempt_is_followed_by_what_its_channel_waits_for() -> None:
+    post = Post("a")
+    post.besides = ["b", "taken-by-another", "c"]
+    Courier(post).deliver("a")
+    assert post.attempted == ["a", "b", "taken-by-another", "c"]
+
+
+def test_a_delivery_that_somebody_else_is_at_is_followed_by_nothing() -> None:
+    post = Post()
+    post.besides = ["b"]
+    Courier(post).deliver("taken-by-another")
+    assert post.attempted == ["taken-by-another"]
+
+
+def test_a_channel_that_takes_its_time_is_left_for_the_others_after_one_attempt() -> None:
+    post = Post()
+    post.besides = ["b", "c"]
+    post.hold = lambda _: time.sleep(0.02)
+    Courier(post, round_seconds=0.01).deliver("a")
+    assert post.attempted == ["a"]
+
+
+def test_without_a_queue_attempts_that_hang_hold_up_no_other() -> None:
+    held, post = threading.Event(), Post("slow-1", "slow-2", "a")
+    post.hold = lambda delivery_id: held.wait(20) if delivery_id.startswith("slow") else None
+    courier = Courier(post, round_seconds=0.2)
+    try:
+        assert courier.run() == 3
+        assert post.attempted == ["a"]
+        post.waiting = ["b", "c"]
+        assert courier.run() == 2
+        assert sorted(post.attempted) == ["a", "b", "c"]
+    finally:
+        held.set()
+    courier.close()
+    assert sorted(post.attempted) == ["a", "b", "c", "slow-1", "slow-2"]
+
+
+def test_what_finds_no_thread_is_not_kept_it_is_due_in_the_next_run() -> None:
+    held, post = threading.Event(), Post(*[f"slow-{number}" for number in range(THREADS)], "a")
+    post.hold = lambda delivery_id: held.wait(20) if delivery_id.startswith("slow") else None
+    courier = Courier(post, round_seconds=0.05)
+    courier.run()
+    held.set()
+    courier.close()
+    assert "a" not in post.attempted

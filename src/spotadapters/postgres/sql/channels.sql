@@ -22,13 +22,31 @@ select client_id, %(delivery_id)s, channel_id, 'pending', %(now)s, %(now)s from 
 returning to_json(delivery_id)::text;
 
 -- name: deliveries_due
-select to_json(delivery_id)::text from deliveries
-where state = 'pending' and next_attempt_at <= %(now)s order by next_attempt_at limit %(limit)s;
+with under_way as (  -- claimed, and no outcome yet
+    select channel_id, count(*) as attempts from deliveries
+    where state = 'pending' and next_attempt_at > %(now)s and next_attempt_at <= %(lease_until)s and last_error = %(unheard)s
+    group by channel_id
+), due as (
+    select d.delivery_id, d.channel_id, d.next_attempt_at,
+        row_number() over (partition by d.channel_id order by d.next_attempt_at, d.delivery_id) as place
+    from deliveries d where d.state = 'pending' and d.next_attempt_at <= %(now)s
+)
+select to_json(due.delivery_id)::text from due left join under_way using (channel_id)
+where due.place + coalesce(under_way.attempts, 0) <= %(at_once)s order by due.next_attempt_at limit %(limit)s;
+
+-- name: deliveries_beside
+select to_json(d.delivery_id)::text from deliveries d
+where d.channel_id = (select channel_id from deliveries where delivery_id = %(delivery_id)s)
+  and d.state = 'pending' and d.next_attempt_at <= %(now)s order by d.next_attempt_at, d.delivery_id limit %(limit)s;
 
 -- name: delivery_claim
-update deliveries d set attempts = attempts + 1, next_attempt_at = %(lease_until)s
+with used_up as (  -- by attempts that were not heard of again: who is heard of is judged after the last one
+    update deliveries set state = 'dead', next_attempt_at = null, finished_at = %(now)s
+    where delivery_id = %(delivery_id)s and state = 'pending' and next_attempt_at <= %(now)s and attempts >= %(tries)s
+)
+update deliveries d set attempts = attempts + 1, next_attempt_at = %(lease_until)s, last_error = %(unheard)s
 from channels c
-where d.delivery_id = %(delivery_id)s and d.state = 'pending' and d.next_attempt_at <= %(now)s
+where d.delivery_id = %(delivery_id)s and d.state = 'pending' and d.next_attempt_at <= %(now)s and d.attempts < %(tries)s
   and c.client_id = d.client_id and c.channel_id = d.channel_id
 returning jsonb_build_object(
     'delivery_id', d.delivery_id, 'kind', c.kind, 'sealed_address', encode(c.sealed_address, 'hex'),
