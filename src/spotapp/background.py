@@ -16,7 +16,7 @@ ALONE_FIRST_SECONDS: Final = 2.0
 @contextmanager
 def open_queue(wiring: Wiring, redis_url: str) -> Iterator[JobQueue]:
     """The queue of this installation; also what due deliveries go through from here on."""
-    queue = JobQueue(redis_url, wiring.jobs, wiring.channels.attempt)
+    queue = JobQueue(redis_url, wiring.jobs, wiring.courier.deliver)
     wiring.courier.send = queue.send_delivery
     try:
         yield queue
@@ -27,13 +27,14 @@ def open_queue(wiring: Wiring, redis_url: str) -> Iterator[JobQueue]:
 
 @contextmanager
 def working(queue: JobQueue, threads: int) -> Iterator[None]:
-    """A worker runs until the block ends; what it is at is finished, or handed back after ten seconds."""
-    worker = queue.worker(threads)
-    worker.start()
+    """Workers run until the block ends, with ``threads`` for jobs; what they are at is finished, or handed back after
+    ten seconds."""
+    workers = queue.workers(threads)
+    workers.start()
     try:
         yield
     finally:
-        worker.stop(timeout=10_000)
+        workers.stop(timeout=10_000)
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from spotadapters.channels.courier import THREADS
+from spotadapters.jobs import limits
 from spotadapters.jobs import queue as queues
 from spotadapters.jobs.queue import JobQueue
 from spotadapters.jobs.scheduler import Scheduler
@@ -33,6 +35,7 @@ class Shop:
         self.book = JobBook(self.connections, self.clock)
         self.ran: list[datetime] = []
         self.delivered: list[str] = []
+        self.deliver: Callable[[str], object] = self.delivered.append
         self.failures = 0
         self.holding: threading.Event | None = None
         self._opened: list[Any] = []
@@ -43,8 +46,8 @@ class Shop:
 
     def run(self, slot: datetime) -> None:
         self.ran.append(slot)
-        if self.holding is not None:
-            self.holding.wait(10)
+        while self.holding is not None and not self.holding.wait(0.01):
+            pass
         if self.failures:
             self.failures -= 1
             raise ZeroDivisionError("no figure")
@@ -53,15 +56,16 @@ class Shop:
         job = Job(name="seal", schedule=HOURLY, run=self.run, does="")
         table = JobTable({"seal": job}, self.book, self.clock, holder=str(uuid.uuid4()))
         table.announce()
-        queue = JobQueue(url or self.redis_url, table, self.delivered.append, namespace=self.namespace)
+        queue = JobQueue(url or self.redis_url, table, self.deliver, namespace=self.namespace)
         self._opened.append(queue.close)
         return queue
 
     def worker(self, queue: JobQueue) -> None:
-        worker = queue.worker(2)
-        worker.worker_timeout = 50
-        worker.start()
-        self._opened.append(lambda: worker.stop(timeout=5_000))
+        workers = queue.workers(2)
+        for one in workers.each:
+            one.worker_timeout = 50
+        workers.start()
+        self._opened.append(lambda: workers.stop(timeout=5_000))
 
     def within(self, condition: Callable[[], bool], seconds: float = 15) -> bool:
         deadline = time.monotonic() + seconds
@@ -148,6 +152,88 @@ def test_a_due_delivery_goes_to_a_worker(shop: Shop) -> None:
     assert shop.within(lambda: shop.delivered == ["d-1"])
 
 
+def test_a_delivery_that_has_been_taken_can_be_sent_again_at_once(shop: Shop) -> None:
+    """It is due again five seconds after an attempt that failed: the mark of what waits in the queue outlives nothing."""
+    queue = shop.queue()
+    shop.worker(queue)
+    for number in range(1, 4):
+        queue.send_delivery("d-1")
+        assert shop.within(lambda number=number: shop.delivered == ["d-1"] * number)  # type: ignore[misc]
+
+
+def test_deliveries_that_hang_hold_up_no_job(shop: Shop) -> None:
+    held = threading.Event()
+    taken: list[str] = []
+
+    def hang(delivery_id: str) -> None:
+        taken.append(delivery_id)
+        held.wait(20)
+
+    shop.deliver = hang
+    queue = shop.queue()
+    shop.worker(queue)
+    for number in range(2 * THREADS):
+        queue.send_delivery(f"d-{number}")
+    try:
+        assert shop.within(lambda: len(taken) == THREADS)
+        queue.send("seal", shop.slot)
+        assert shop.within(lambda: shop.states() == [("seal", "completed")], seconds=5)
+        assert len(taken) == THREADS
+    finally:
+        held.set()
+
+
+def test_a_job_that_exceeds_its_time_limit_is_cut_off_recorded_and_tried_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "WATCH_SECONDS", 0.02)
+    monkeypatch.setattr(queues, "TIME_LIMIT_MS", 200)
+    monkeypatch.setattr(queues, "MIN_BACKOFF_MS", 50)
+    queue = shop.queue()
+    shop.holding = threading.Event()  # which nobody sets
+    shop.worker(queue)
+    queue.send("seal", shop.slot)
+    assert shop.within(lambda: shop.states()[:1] == [("seal", "failed")])
+    assert shop.connections.rows("select error from job_runs limit 1", {}) == [("TimeLimitExceeded",)]
+    shop.holding = None
+    assert shop.within(lambda: shop.states()[-1:] == [("seal", "completed")])
+
+
+def test_a_delivery_that_exceeds_its_time_limit_gives_its_thread_back(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "WATCH_SECONDS", 0.02)
+    monkeypatch.setattr(queues, "DELIVERY_LIMIT_MS", 200)
+    over = threading.Event()
+    taken: list[str] = []
+
+    def hang(delivery_id: str) -> None:
+        taken.append(delivery_id)
+        while not over.wait(0.01):
+            pass
+
+    shop.deliver = hang
+    queue = shop.queue()
+    shop.worker(queue)
+    try:
+        for number in range(THREADS + 1):
+            queue.send_delivery(f"d-{number}")
+        assert shop.within(lambda: len(taken) == THREADS + 1)
+    finally:
+        over.set()
+
+
+def test_workers_leave_no_thread_behind_and_stop_within_two_seconds_of_idleness(shop: Shop) -> None:
+    before = set(threading.enumerate())
+    workers = shop.queue().workers(2)
+    workers.start()
+    assert shop.within(lambda: "time-limits" in {one.name for one in threading.enumerate()})
+    begun = time.monotonic()
+    workers.stop(timeout=5_000)
+    assert time.monotonic() - begun < 4
+    assert {one.name for one in set(threading.enumerate()) - before if "pool" not in one.name} == set()
+
+
 def test_without_a_queue_sending_says_so_at_once(shop: Shop) -> None:
     queue = shop.queue("redis://127.0.0.1:1/0")
     begin = time.monotonic()
@@ -188,11 +274,11 @@ def test_a_slot_claimed_by_a_worker_that_died_is_taken_up_by_its_own_message(sho
 def test_a_worker_that_is_stopped_finishes_what_it_is_at(shop: Shop) -> None:
     queue = shop.queue()
     shop.holding = threading.Event()
-    worker = queue.worker(1)
-    worker.start()
+    workers = queue.workers(1)
+    workers.start()
     queue.send("seal", shop.slot)
     assert shop.within(lambda: bool(shop.ran))
-    stopping = threading.Thread(target=lambda: worker.stop(timeout=10_000))
+    stopping = threading.Thread(target=lambda: workers.stop(timeout=10_000))
     stopping.start()
     shop.holding.set()
     stopping.join(15)

@@ -1,6 +1,7 @@
 """Jobs over Redis or Valkey, carried by dramatiq. The queue may be lost at any time: whatever it held is sent again as
 long as its slot is neither done nor over (JB-3, JB-6)."""
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,9 +12,12 @@ import dramatiq
 import redis
 from attrs import frozen
 from dramatiq.brokers.redis import RedisBroker
-from dramatiq.middleware import AgeLimit, CurrentMessage, Retries, ShutdownNotifications, TimeLimit
+from dramatiq.middleware import AgeLimit, CurrentMessage, Retries, ShutdownNotifications
 
+from spotadapters.channels.courier import THREADS
+from spotadapters.jobs.limits import TimeLimits
 from spotadapters.jobs.table import Done, JobTable
+from spotadapters.jobs.workers import Workers
 from spotcore.errors import NotFound
 
 log = logging.getLogger("spotadapters.jobs")
@@ -54,34 +58,18 @@ class JobQueue:
     def __init__(
         self, redis_url: str, table: JobTable, deliver: Callable[[str], object], *, namespace: str = NAMESPACE
     ) -> None:
-        """``deliver`` makes one attempt at a delivery; it keeps its own retries (NT-1)."""
+        """``deliver`` tries a delivery, and what else its channel waits for; it keeps its own retries (NT-1)."""
         self._table = table
         self._deliver = deliver
         self._namespace = namespace
         self.client = redis.Redis.from_url(
             redis_url, socket_timeout=SOCKET_SECONDS, socket_connect_timeout=SOCKET_SECONDS
         )
-        self.broker: dramatiq.Broker = RedisBroker(  # type: ignore[no-untyped-call]
-            client=self.client,
-            namespace=namespace,
-            dead_message_ttl=DEAD_KEPT_MS,
-            maintenance_chance=MAINTENANCE_CHANCE,
-            middleware=[
-                AgeLimit(max_age=MAX_AGE_MS),
-                TimeLimit(time_limit=TIME_LIMIT_MS),
-                ShutdownNotifications(),
-                CurrentMessage(),
-                Retries(max_retries=RETRIES, min_backoff=MIN_BACKOFF_MS, max_backoff=MAX_BACKOFF_MS),
-            ],
+        jobs, deliveries = self._broker(TIME_LIMIT_MS), self._broker(DELIVERY_LIMIT_MS)
+        self._job = dramatiq.actor(actor_name="job", queue_name=JOBS, broker=jobs)(self._perform)
+        self._delivery = dramatiq.actor(actor_name="delivery", queue_name=DELIVERIES, broker=deliveries, max_retries=0)(
+            self._attempt
         )
-        self._job = dramatiq.actor(actor_name="job", queue_name=JOBS, broker=self.broker)(self._perform)
-        self._delivery = dramatiq.actor(
-            actor_name="delivery",
-            queue_name=DELIVERIES,
-            broker=self.broker,
-            max_retries=0,
-            time_limit=DELIVERY_LIMIT_MS,
-        )(self._attempt)
 
     def send(self, name: str, slot: datetime) -> None:
         """Hand a slot to a worker; again within minutes is nothing. Raises ``ConnectionError``."""
@@ -92,14 +80,18 @@ class JobQueue:
                 self._job.send(name, slot.isoformat())
 
     def send_delivery(self, delivery_id: str) -> None:
-        """Hand a due delivery to a worker; again within a minute is nothing. Raises ``ConnectionError``."""
+        """Hand a due delivery to a worker; again is nothing until one has taken it, or for a minute. Raises
+        ``ConnectionError``."""
         with _reached():
             if self._is_first(delivery_id, SENT_SECONDS[0]):
                 self._delivery.send(delivery_id)
 
-    def worker(self, threads: int) -> dramatiq.Worker:
-        """A worker over this queue, not started."""
-        return dramatiq.Worker(self.broker, worker_threads=threads)
+    def workers(self, threads: int) -> Workers:
+        """What works this queue off, not started: that many ``threads`` for jobs, besides those of deliveries."""
+        return Workers(
+            dramatiq.Worker(self._job.broker, worker_threads=threads),
+            dramatiq.Worker(self._delivery.broker, worker_threads=THREADS),
+        )
 
     def dead(self) -> Sequence[Dead]:
         """What was given up within the last week, newest first. Raises ``ConnectionError``."""
@@ -127,8 +119,25 @@ class JobQueue:
 
     def close(self) -> None:
         """Let go of the connections."""
-        self.broker.close()
+        for actor in (self._job, self._delivery):
+            actor.broker.close()
         self.client.close()
+
+    def _broker(self, time_limit: int) -> dramatiq.Broker:
+        broker: dramatiq.Broker = RedisBroker(  # type: ignore[no-untyped-call]
+            client=self.client,
+            namespace=self._namespace,
+            dead_message_ttl=DEAD_KEPT_MS,
+            maintenance_chance=MAINTENANCE_CHANCE,
+            middleware=[
+                AgeLimit(max_age=MAX_AGE_MS),
+                TimeLimits(time_limit=time_limit),
+                ShutdownNotifications(),
+                CurrentMessage(),
+                Retries(max_retries=RETRIES, min_backoff=MIN_BACKOFF_MS, max_backoff=MAX_BACKOFF_MS),
+            ],
+        )
+        return broker
 
     def _perform(self, name: str, slot_text: str, is_replay: bool = False) -> None:
         job, slot = self._table.named(name), datetime.fromisoformat(slot_text)
@@ -144,11 +153,16 @@ class JobQueue:
             raise JobFailed(name)
 
     def _attempt(self, delivery_id: str) -> None:
+        with contextlib.suppress(redis.RedisError):  # then its next attempt is due a minute from now
+            self.client.delete(self._mark(delivery_id))
         self._deliver(delivery_id)
 
     def _is_first(self, what: str, seconds: int) -> bool:
         """Many schedulers, and one that looks again, send once. A lost mark costs a message with nothing to do."""
-        return bool(self.client.set(f"{self._namespace}:sent:{what}", 1, nx=True, ex=seconds))
+        return bool(self.client.set(self._mark(what), 1, nx=True, ex=seconds))
+
+    def _mark(self, what: str) -> str:
+        return f"{self._namespace}:sent:{what}"
 
     def _key(self, queue: str) -> str:
         return f"{self._namespace}:{queue}.XQ"

@@ -89,6 +89,10 @@ class JobTable:
         except Exception as failure:
             error = type(failure).__name__
             log.exception("job_failed", extra={"job": job.name})
+        except BaseException as cut_off:  # its time limit
+            log.error("job_cut_off", extra={"job": job.name, "reason": type(cut_off).__name__})
+            self._ended(job, slot, run_id, figures, type(cut_off).__name__)
+            raise
         self._ended(job, slot, run_id, figures, error)
         return error
 
