@@ -1,11 +1,16 @@
 """E03…E09, E86, E93…E99 over real tables: exact fields, honest unknowns, nothing of a deleted client."""
 
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from tests.support.server import Site, Tenant
+from spotadapters.jobs.board import UPKEEP, JobView
+from tests.support.databases import WarmDatabase
+from tests.support.server import Site, Tenant, a_site
 from tests.support.wire_agents import TYPE, V4c
+from tests.support.world import START
 
 LEGACY = {"X-Response-Shape": "legacy"}
 
@@ -178,6 +183,23 @@ def test_e07_shows_the_state_of_the_process_and_no_path_or_secret(site: Site, te
     assert data["decisionEngineStatus"]["type"] == "None"
     agent.stop()
     assert site.call("GET", "/api/admin/system-health").data["agents"] == {"total": 1, "online": 0, "offline": 1}
+
+
+@pytest.mark.parametrize(("silent", "running"), [(10, True), (11, False)])
+def test_e07_does_not_call_jobs_running_whose_schedulers_are_gone_jb_8(
+    warm_database: WarmDatabase, silent: int, running: bool
+) -> None:
+    class Board:
+        def jobs(self) -> Sequence[JobView]:
+            day, upkeep = timedelta(days=1), START - timedelta(seconds=silent)
+            return (
+                JobView(name=UPKEEP, every=timedelta(seconds=1), known_since=START - day, last_success=upkeep),
+                JobView(name="retention", every=day, known_since=START - day, last_success=START - day),
+            )
+
+    with a_site(warm_database.connections, jobs=Board()) as site:
+        found = site.call("GET", "/api/admin/system-health").data["backgroundJobs"]
+    assert (found["enabled"], found["running"]) == (True, running)
 
 
 # ---- E08, E09

@@ -19,6 +19,7 @@ from spotadapters.http.pulse import ShortWay
 from spotadapters.http.routing import Server
 from spotadapters.http.storm import Storm
 from spotadapters.http.waiting import Hub
+from spotadapters.jobs.board import Board, NoJobs
 from spotadapters.postgres.live import LiveFeed, LiveRelay
 from spotadapters.postgres.pool import Connections
 from spotadapters.postgres.pulses import Pulses
@@ -153,8 +154,10 @@ def site_on(database_url: str, library: Library | None = None, *, is_new: bool =
 
 
 @contextmanager
-def a_site(connections: Connections, library: Library | None = None, *, is_new: bool = True) -> Iterator[Site]:
-    """A site on connections to a migrated database."""
+def a_site(
+    connections: Connections, library: Library | None = None, *, is_new: bool = True, jobs: Board | None = None
+) -> Iterator[Site]:
+    """A site on connections to a migrated database; without ``jobs`` it knows of none."""
     clock = FakeClock(START)
     identity = SecureIdentity(new_seal_key())
     live = LiveHub()
@@ -179,7 +182,7 @@ def a_site(connections: Connections, library: Library | None = None, *, is_new: 
         lanes=lanes,
         hub=hub,
         live=live,
-        server=Server(version="test"),
+        server=Server(version="test", jobs=jobs or NoJobs()),
         short_way=short_way,
         storm=storm,
         limits=Limits(counted),

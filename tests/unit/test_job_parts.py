@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from spotadapters.jobs.board import PARTS, UPKEEP, JobView, RunFigures, with_parts
+from spotadapters.jobs.board import PARTS, UPKEEP, JobView, RunFigures, is_running, with_parts
 from spotadapters.jobs.table import Job, JobTable
 from spotcore.errors import NotFound
 from spotcore.schedule import every
@@ -42,6 +42,18 @@ def test_jb_8_a_part_stands_as_the_job_stands_that_does_it() -> None:
         assert one.last_success == NOW
         assert one.every <= timedelta(seconds=SECTION_9[one.name])
         assert one.lateness(NOW + timedelta(seconds=14), is_vital=True) is not None
+
+
+@pytest.mark.parametrize(
+    ("names", "seconds", "running"),
+    [
+        ([UPKEEP], 10, True), ([UPKEEP], 11, False), ([UPKEEP, "retention"], 11, False), (["retention"], 0, False),
+        ([], 0, False),
+    ],
+)  # fmt: skip
+def test_jb_8_jobs_run_while_the_vital_one_is_on_time(names: list[str], seconds: int, running: bool) -> None:
+    views = [view(name, 1 if name == UPKEEP else 86_400) for name in names]
+    assert is_running(views, NOW + timedelta(seconds=seconds)) is running
 
 
 @pytest.mark.parametrize("names", [[], ["retention"]])

@@ -59,6 +59,12 @@ def with_parts(views: Sequence[JobView]) -> Sequence[JobView]:
     return (*views, *(evolve(known[whole], name=part) for part, whole in PARTS.items() if whole in known))
 
 
+def is_running(views: Sequence[JobView], now: datetime) -> bool:
+    """Whether somebody does what failovers wait for, in time (JB-8). Rare jobs prove nothing: one of a day is on time
+    for days after the last scheduler has ended."""
+    return any(one.name == UPKEEP and one.lateness(now, is_vital=True) is None for one in views)
+
+
 class Claim(StrEnum):
     """What came of asking for a slot."""
 

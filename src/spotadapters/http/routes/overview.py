@@ -11,7 +11,7 @@ from spotadapters.http.auth import Access, Needs
 from spotadapters.http.envelope import Answer, File
 from spotadapters.http.routes.health import uptime_seconds
 from spotadapters.http.routing import Call, Endpoint
-from spotadapters.jobs.board import with_parts
+from spotadapters.jobs.board import is_running, with_parts
 from spotadapters.wire import asking, words
 from spotadapters.wire.answers import shown
 from spotadapters.wire.shapes import shape
@@ -213,7 +213,7 @@ class Jobs:
     """E07."""
 
     enabled: bool
-    running: bool
+    running: bool = shown(doc="what failovers wait for is done in time (JB-8)")
     jobs: tuple[JobState, ...]
 
 
@@ -293,9 +293,7 @@ def system_health(call: Call) -> Answer:
             timestamp=now,
             uptime_seconds=uptime_seconds(),
             agents=call.reads.one("agents_by_link", AgentCounts),
-            background_jobs=Jobs(
-                enabled=bool(jobs), running=any(one.lateness(now) is None for one in known), jobs=jobs
-            ),
+            background_jobs=Jobs(enabled=bool(jobs), running=is_running(known, now), jobs=jobs),
             model_status=_model_state(call.plane.models.live(SessionKind.MODEL)),
             decision_engine_status=_engine_state(call.plane.models.live(SessionKind.ENGINE), loaded=loaded),
         )
