@@ -216,6 +216,7 @@ def beside(running: Running) -> Iterator[int]:
         "SPOTCORE_DATABASE_URL": running.database_url, "SPOTCORE_REDIS_URL": running_redis_url(running.folder) or "",
         "SPOTCORE_ADMIN_TOKEN": running.http.token, "SPOTCORE_LOG_LEVEL": "error",
         "SPOTCORE_DATA_DIR": str(running.folder.parent / "beside"),
+        "SPOTCORE_SEAL_KEY": (running.folder / "seal.key").read_text(),
     }  # fmt: skip
     with process([sys.executable, "-m", "spotapp.cli", "serve", "--port", str(port)], **environment):
         wait_until(port, "/health")

@@ -1,5 +1,6 @@
 """The doctor: what could keep the server from running, and how to mend each thing."""
 
+import contextlib
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -11,11 +12,13 @@ from attrs import frozen
 from redis import Redis
 from redis.exceptions import RedisError
 
+from spotadapters.embedded import has_database, running_database_url
 from spotadapters.embedded.account import can_reach, service_account
 from spotadapters.embedded.errors import EmbeddedError
 from spotadapters.postgres.migrate import MigrationError, require_schema, unfit
 from spotapp.listening import way_out
-from spotapp.settings import Settings
+from spotapp.sealing import GIVE_UP, key_file, known_key, require_right_key
+from spotapp.settings import Settings, SettingsError
 
 
 @frozen(kw_only=True)
@@ -119,6 +122,29 @@ def _admin_token(settings: Settings) -> Iterator[Finding]:
         yield Finding(name="admin token", ok=False, found="not configured", fix=fix)
 
 
+def _seal_key(settings: Settings) -> Iterator[Finding]:
+    """As a start would judge it. An embedded database is asked while it runs; else its key has to be there."""
+    url = settings.database_url or running_database_url(settings.data_dir)
+    try:
+        key = known_key(settings)
+        if url is not None:
+            with contextlib.suppress(psycopg.Error):  # of which the database's own finding tells
+                require_right_key(settings, url)
+    except (SettingsError, OSError) as refusal:
+        found, _, fix = str(refusal).partition("; ")
+        yield Finding(name="seal key", ok=False, found=found, fix=fix or f"let this user read {key_file(settings)}")
+        return
+    is_lost, found, fix = False, str(key_file(settings)), f"put it back from your backup, {GIVE_UP}"
+    if not settings.token_readback:
+        found = "not used, SPOTCORE_TOKEN_READBACK is off"
+    elif settings.seal_key is not None:
+        found = "from SPOTCORE_SEAL_KEY"
+    elif key is None:
+        is_lost = url is None and has_database(settings.data_dir)
+        found = f"{found} is gone" if is_lost else "made at the first start"
+    yield Finding(name="seal key", ok=not is_lost, found=found, fix=fix if is_lost else None)
+
+
 LOOKS: Final[tuple[Callable[[Settings], Iterator[Finding]], ...]] = (
-    _packages, _data_dir, _port, _database, _redis, _admin_token,
+    _packages, _data_dir, _port, _database, _redis, _admin_token, _seal_key,
 )  # fmt: skip

@@ -34,7 +34,7 @@ PLACES: Final[Mapping[str, tuple[str, ...]]] = {
     "replicas": ("replicas",),
     "savings": ("export", "savings"),
     "servers": ("serve", "up"),
-    "setup": ("check", "migrate", "token"),
+    "setup": ("check", "migrate", "rekey", "token"),
 }
 """The commands that each module of ``spotapp.commands`` brings."""
 

@@ -1,12 +1,9 @@
 """Settings → adapters → use cases: the only place that builds objects, and closes what it opened."""
 
-import contextlib
 import os
 import platform
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
 from attrs import frozen
@@ -37,9 +34,10 @@ from spotadapters.postgres.pulses import Pulses
 from spotadapters.postgres.reads import PostgresReads
 from spotadapters.postgres.storage import PostgresStorage
 from spotadapters.system.clock import SystemClock
-from spotadapters.system.identity import SecureIdentity, new_seal_key
+from spotadapters.system.identity import SecureIdentity
 from spotapp.jobs import Collaborators, job_table
-from spotapp.settings import Settings, SettingsError, parsed_key
+from spotapp.sealing import seal_key
+from spotapp.settings import Settings
 from spotapp.version import package_version
 from spotcore.control_plane import ControlPlane, control_plane
 from spotcore.ports.world import Clock, Engine
@@ -64,38 +62,6 @@ class Wiring:
     jobs: JobTable
     channels: Channels
     courier: Courier
-
-
-def seal_key(settings: Settings) -> bytes | None:
-    """The key that seals tokens: given, or made once and kept in a 0600 file; None with read-back off."""
-    if not settings.token_readback:
-        return None
-    if settings.seal_key is not None:
-        return bytes.fromhex(settings.seal_key)
-    file = settings.data_dir / "seal.key"
-    if not file.exists():
-        _write_secret(file, new_seal_key().hex())
-    try:
-        return bytes.fromhex(parsed_key(file.read_text()))
-    except ValueError as wrong:
-        raise SettingsError(
-            f"{file} holds no key, which is {wrong}; put it back from your backup, or set SPOTCORE_SEAL_KEY"
-        ) from None
-
-
-def _write_secret(file: Path, text: str) -> None:
-    """Whole or not at all, and by one of several that begin at once."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)  # 0600
-    try:
-        with os.fdopen(handle, "w") as opened:
-            opened.write(text)
-            opened.flush()
-            os.fsync(handle)
-        with contextlib.suppress(FileExistsError):
-            os.link(name, file)
-    finally:
-        os.unlink(name)
 
 
 def _metrics(connections: Connections, hub: Hub, board: Board) -> Metrics:

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from spotapp.cli import main
 from tests.support.scripted_http import ScriptedHttp, a_scripted_http, refusal, success
-from tests.support.server import Site
+from tests.support.server import SEAL_KEY, Site
 
 SECRET = "part-of-the-address"
 
@@ -41,7 +41,7 @@ def cli(shared_site: Site, tmp_path: Path) -> Cli:
             "SPOTCORE_DATABASE_URL": shared_site.connections.database_url,
             "SPOTCORE_DATA_DIR": str(tmp_path),
             "SPOTCORE_REDIS_URL": None,
-            "SPOTCORE_SEAL_KEY": "ab" * 32,
+            "SPOTCORE_SEAL_KEY": SEAL_KEY,
             "COLUMNS": "240",
         }
     )

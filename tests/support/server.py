@@ -25,7 +25,7 @@ from spotadapters.postgres.pool import Connections
 from spotadapters.postgres.pulses import Pulses
 from spotadapters.postgres.reads import PostgresReads
 from spotadapters.postgres.storage import PostgresStorage
-from spotadapters.system.identity import SecureIdentity, new_seal_key
+from spotadapters.system.identity import SecureIdentity
 from spotcore.aggregate import Aggregate
 from spotcore.control_plane import ControlPlane, control_plane
 from spotcore.ids import AgentId, ClientId
@@ -35,6 +35,7 @@ from tests.support.in_process import running
 from tests.support.world import START, FakeClock
 
 ADMIN_TOKEN = "admin-token-of-the-tests"
+SEAL_KEY = "ab" * 32
 
 
 @define
@@ -159,7 +160,7 @@ def a_site(
 ) -> Iterator[Site]:
     """A site on connections to a migrated database; without ``jobs`` it knows of none."""
     clock = FakeClock(START)
-    identity = SecureIdentity(new_seal_key())
+    identity = SecureIdentity(bytes.fromhex(SEAL_KEY))
     live = LiveHub()
     relay = LiveRelay(LiveFeed(connections, clock), live, clock)
     storage = PostgresStorage(connections, clock, relay.wake)

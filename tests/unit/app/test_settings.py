@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from platformdirs import user_data_path
 
 from spotadapters.http.auth import MAX_TOKEN
+from spotapp.sealing import seal_key
 from spotapp.settings import (
     DEFAULT_PORT,
     ROOT_DATA_DIR,
@@ -21,7 +22,6 @@ from spotapp.settings import (
     default_data_dir,
     load_settings,
 )
-from spotapp.wiring import seal_key
 
 HEX = "0123456789abcdef" * 4
 POSTGRES = "postgresql://me:secret-of-mine@db:5432/spot"
