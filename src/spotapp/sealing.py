@@ -32,7 +32,7 @@ def known_key(settings: Settings) -> bytes | None:
     file = key_file(settings)
     try:
         return bytes.fromhex(parsed_key(file.read_text(errors="replace")))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as wrong:
         raise SettingsError(

@@ -73,6 +73,11 @@ def _lookup(name: str) -> pwd.struct_passwd | None:
         return None
 
 
+def obstacle(path: Path) -> Path | None:
+    """What stands where ``path`` or a folder above it should be; None when nothing does."""
+    return next((one for one in (path, *path.absolute().parents) if one.exists() and not one.is_dir()), None)
+
+
 def can_reach(account: Account, path: Path) -> bool:
     """True when every folder above ``path`` lets the account through."""
     if account.uid is None:
@@ -93,7 +98,10 @@ def can_reach(account: Account, path: Path) -> bool:
 
 
 def require_reachable(account: Account, path: Path) -> None:
-    """Raises ``EmbeddedError`` for a data folder the servers cannot reach, such as one under /root."""
+    """Raises ``EmbeddedError`` for a data folder that is none, or that the servers cannot reach, as one under /root."""
+    file = obstacle(path)
+    if file is not None:
+        raise EmbeddedError(f"{file} is not a folder; use another --data-dir")
     if not can_reach(account, path):
         raise EmbeddedError(
             f"the servers cannot reach {path}: root runs them as a system user, and a folder above it is closed to "

