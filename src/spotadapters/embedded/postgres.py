@@ -17,13 +17,13 @@ from psycopg import sql
 from spotadapters.embedded.account import Account
 from spotadapters.embedded.errors import EmbeddedError
 from spotadapters.embedded.process import ChildServer, free_port
+from spotadapters.embedded.words import OTHER_MAJOR
 
 DATABASE = "spotcore"
 ROLE = "spotcore"
 MAX_CONNECTIONS = 100
 ESSENTIAL: Final = ("PG_VERSION", "global/pg_control")
 NO_PASSWORD: Final = "is gone, and the database opens to nothing else; put it back from your backup"
-OTHER_MAJOR: Final = "dump it with the spotcore that made it, and restore the dump into a new --data-dir"
 POSTMASTER_PORT_LINE = 3  # of postmaster.pid, counted from 0
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from spotadapters.embedded.account import Account
 from spotadapters.embedded.errors import EmbeddedError
+from spotadapters.embedded.words import last_words
 
 PR_SET_PDEATHSIG = 1
 RESTART_PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -44,6 +45,7 @@ class ChildServer:
         self._on_event = on_event
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
+        self._log_from = 0
         self._watcher: threading.Thread | None = None
 
     @property
@@ -52,7 +54,7 @@ class ChildServer:
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def start(self, timeout_seconds: float = 30.0) -> None:
-        """Start, wait until ready, then watch. Raises ``EmbeddedError`` with the log's last lines."""
+        """Start, wait until ready, then watch. Raises ``EmbeddedError`` with what the log says of it."""
         self._spawn()
         self._wait_ready(timeout_seconds)
         self._watcher = threading.Thread(target=self._watch, name=f"watch-{self.name}", daemon=True)
@@ -81,6 +83,7 @@ class ChildServer:
             os.setpgid(0, 0)  # a terminal's Ctrl-C is ours to handle, in order
 
         with self._log_file.open("ab") as log:
+            self._log_from = log.tell()  # what is above is of runs before
             self._process = subprocess.Popen(  # type: ignore[call-overload]
                 self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment, cwd="/",
                 preexec_fn=end_with_parent, **self._account.popen_arguments(),
@@ -94,13 +97,7 @@ class ChildServer:
             if self._is_ready():
                 return
             time.sleep(0.02)
-        raise EmbeddedError(f"{self.name} did not come up:\n{self._last_lines()}")
-
-    def _last_lines(self) -> str:
-        try:
-            return "\n".join(self._log_file.read_text(errors="replace").splitlines()[-8:])
-        except OSError:
-            return "(no log)"
+        raise EmbeddedError(f"{self.name} did not come up:\n{last_words(self._log_file, self._log_from)}")
 
     def _watch(self) -> None:
         """Restart a server that died on its own. Pauses grow, and shrink back after a minute of health."""

@@ -109,7 +109,50 @@ def test_a_server_that_ends_at_once_is_refused_with_its_last_words(yard: Yard) -
         server.start()
     lines = str(refused.value).splitlines()
     assert lines[0] == "Valkey did not come up:"
-    assert lines[1:] == [f"line {number}" for number in range(3, 11)]
+    assert lines[1:] == [*(f"line {number}" for number in range(3, 11)), f"the log: {yard.folder / 'log'}"]
+
+
+FULL = '2026-01-01 00:00:00 UTC [7] FATAL:  could not write lock file "postmaster.pid": No space left on device'
+
+
+def test_of_a_database_that_ends_the_cause_of_this_attempt_is_shown_with_its_remedy(yard: Yard) -> None:
+    (yard.folder / "log").write_text("2026-01-01 00:00:00 UTC [6] FATAL:  trouble of the run before\n")
+    (yard.folder / "words").write_text(
+        f"LOG:  starting\nFATAL:  the database system is starting up\n{FULL}\n{FULL}\nDETAIL:  more of it\n"
+        + "LOG:  noise\n" * 9
+    )
+    with pytest.raises(EmbeddedError) as refused:
+        yard.server(f'cat "{yard.folder}/words" >&2; exit 1').start()
+    assert str(refused.value).splitlines() == [
+        "Valkey did not come up:", FULL.partition("[7] ")[2], "DETAIL:  more of it",
+        f"the log: {yard.folder / 'log'}; make room on its disk",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ("DETAIL:  The data directory was initialized by PostgreSQL version 15, which is not compatible with this version 18.2.", None),
+        ("FATAL:  database files are incompatible with server", "dump it with the spotcore that made it"),
+        ('FATAL:  could not open file "global/pg_filenode.map": Permission denied', "mend the owner"),
+        ("FATAL:  incorrect checksum in control file", "from your backup"),
+        ("PANIC:  could not locate a valid checkpoint record at 0/15D4A48", "from your backup"),
+        ('FATAL:  could not open directory "pg_notify": No such file or directory', "from your backup"),
+    ],
+)  # fmt: skip
+def test_a_known_cause_names_its_way_out(yard: Yard, said: str, remedy: str | None) -> None:
+    (yard.folder / "words").write_text(f"{said}\n")
+    with pytest.raises(EmbeddedError) as refused:
+        yard.server(f'cat "{yard.folder}/words" >&2; exit 1').start()
+    assert said in str(refused.value)
+    assert remedy is None or remedy in str(refused.value)
+
+
+def test_a_server_that_says_nothing_is_said_to(yard: Yard) -> None:
+    (yard.folder / "log").write_text("of the run before\n")
+    with pytest.raises(EmbeddedError, match="it said nothing") as refused:
+        yard.server("exit 1").start()
+    assert "of the run before" not in str(refused.value)
 
 
 def test_a_server_that_never_gets_ready_is_refused_after_its_time(yard: Yard) -> None:
