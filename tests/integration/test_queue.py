@@ -1,5 +1,6 @@
 """Jobs through dramatiq on a real Valkey: at least once, each slot done once, dead letters that live again (JB-6)."""
 
+import logging
 import threading
 import time
 import uuid
@@ -10,14 +11,14 @@ from typing import Any
 import pytest
 
 from spotadapters.channels.courier import THREADS
-from spotadapters.jobs import limits
+from spotadapters.jobs import hushed, limits
 from spotadapters.jobs import queue as queues
 from spotadapters.jobs.queue import JobQueue
 from spotadapters.jobs.scheduler import Scheduler
 from spotadapters.jobs.table import Job, JobTable
 from spotadapters.postgres.jobs import JobBook
 from spotadapters.postgres.pool import Connections
-from spotcore.errors import NotFound
+from spotcore.errors import NotFound, SpotError, Unavailable
 from spotcore.schedule import every
 from tests.support.world import FakeClock
 
@@ -37,6 +38,8 @@ class Shop:
         self.delivered: list[str] = []
         self.deliver: Callable[[str], object] = self.delivered.append
         self.failures = 0
+        self.trouble: list[SpotError] = []
+        self.refused: SpotError | None = None
         self.holding: threading.Event | None = None
         self._opened: list[Any] = []
 
@@ -48,9 +51,16 @@ class Shop:
         self.ran.append(slot)
         while self.holding is not None and not self.holding.wait(0.01):
             pass
+        if self.trouble:
+            raise self.trouble.pop()
         if self.failures:
             self.failures -= 1
             raise ZeroDivisionError("no figure")
+
+    def deliver(self, delivery_id: str) -> None:
+        if self.refused is not None:
+            raise self.refused
+        self.delivered.append(delivery_id)
 
     def queue(self, url: str | None = None) -> JobQueue:
         job = Job(name="seal", schedule=HOURLY, run=self.run, does="")
@@ -142,6 +152,49 @@ def test_a_failing_job_is_tried_again_then_given_up_and_replayed(shop: Shop, mon
     assert shop.within(lambda: shop.states() == [("seal", "failed"), ("seal", "failed"), ("seal", "completed")])
     with pytest.raises(NotFound, match="jobs dead"):
         queue.replay(dead.message_id)
+
+
+def test_a_failing_job_is_told_once_with_its_trace_and_a_refused_one_without(
+    shop: Shop, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queues, "RETRIES", 1)
+    monkeypatch.setattr(queues, "MIN_BACKOFF_MS", 50)
+    queue = shop.queue()
+    shop.failures = 1
+    shop.trouble = [Unavailable("the database cannot be reached now")]
+    shop.worker(queue)
+    with caplog.at_level(logging.WARNING):
+        queue.send("seal", shop.slot)
+        assert shop.within(lambda: len(queue.dead()) == 1)
+    told = [record for record in caplog.records if record.name.startswith(("dramatiq", "spotadapters"))]
+    assert [(one.message, bool(one.exc_info)) for one in told if one.levelno >= logging.ERROR] == [("job_failed", True)]
+    assert [one.message for one in told if one.name == "spotadapters.jobs"] == ["job_refused", "job_failed"]
+
+
+def test_a_delivery_that_the_database_refuses_is_one_warning_and_stays_due(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue = shop.queue()
+    shop.refused = Unavailable("the database cannot be reached now")
+    shop.worker(queue)
+    with caplog.at_level(logging.WARNING):
+        queue.send_delivery("d-1")
+        assert shop.within(lambda: queue.client.hlen(f"{shop.namespace}:deliveries.msgs") == 0)
+    assert [record.message for record in caplog.records] == ["delivery_refused"]
+    assert queue.dead() == []
+
+
+def test_a_redis_that_is_away_is_one_warning_of_ours(
+    shop: Shop, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dramatiq.worker.CONSUMER_RESTART_DELAY_SECS", 0.05)
+    monkeypatch.setattr(hushed.HUSHED, "_told", None)
+    queue = shop.queue("redis://:secret-of-mine@127.0.0.1:1/0")
+    with caplog.at_level(logging.INFO):
+        shop.worker(queue)
+        time.sleep(0.5)
+    assert [(one.levelname, one.message) for one in caplog.records] == [("WARNING", "queue_away")]
+    assert "secret-of-mine" not in str(vars(caplog.records[0]))
 
 
 def test_a_due_delivery_goes_to_a_worker(shop: Shop) -> None:

@@ -15,10 +15,11 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import AgeLimit, CurrentMessage, Retries, ShutdownNotifications
 
 from spotadapters.channels.courier import THREADS
+from spotadapters.jobs.hushed import hush
 from spotadapters.jobs.limits import TimeLimits
 from spotadapters.jobs.table import Done, JobTable
 from spotadapters.jobs.workers import Workers
-from spotcore.errors import NotFound
+from spotcore.errors import NotFound, SpotError
 
 log = logging.getLogger("spotadapters.jobs")
 
@@ -37,8 +38,8 @@ SENT_SECONDS: Final = (60, 600)  # how soon a slot may be sent again
 MAINTENANCE_CHANCE: Final = 20_000  # of a million commands: messages of a killed worker come back in a minute or two
 
 
-class JobFailed(Exception):
-    """The job's run failed; its trouble is logged and recorded already. dramatiq tries again."""
+class JobFailed(dramatiq.errors.Retry):
+    """The job's run failed; its trouble is logged and recorded already. dramatiq tries again and has nothing to add."""
 
 
 @frozen(kw_only=True)
@@ -88,6 +89,7 @@ class JobQueue:
 
     def workers(self, threads: int) -> Workers:
         """What works this queue off, not started: that many ``threads`` for jobs, besides those of deliveries."""
+        hush((JOBS, DELIVERIES))
         return Workers(
             dramatiq.Worker(self._job.broker, worker_threads=threads),
             dramatiq.Worker(self._delivery.broker, worker_threads=THREADS),
@@ -155,7 +157,10 @@ class JobQueue:
     def _attempt(self, delivery_id: str) -> None:
         with contextlib.suppress(redis.RedisError):  # then its next attempt is due a minute from now
             self.client.delete(self._mark(delivery_id))
-        self._deliver(delivery_id)
+        try:
+            self._deliver(delivery_id)
+        except SpotError as refusal:  # it stays due, and the courier sends it again
+            log.warning("delivery_refused", extra={"code": refusal.code, "reason": refusal.message})
 
     def _is_first(self, what: str, seconds: int) -> bool:
         """Many schedulers, and one that looks again, send once. A lost mark costs a message with nothing to do."""
