@@ -141,6 +141,8 @@ class _Server(uvicorn.Server):
         self._on_stopping()
         await asyncio.sleep(DRAIN_SECONDS)  # a connection that is open may have its call under way
         await super().shutdown(sockets)
+        if self.force_exit:  # a second Ctrl-C waits for no call; what the application began is ended all the same
+            await self.lifespan.shutdown()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

@@ -2,16 +2,20 @@
 
 import asyncio
 import contextlib
+import logging
+import signal
 import socket
 from collections import Counter
+from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
 import uvicorn
 import uvloop
 from starlette.applications import Starlette
 
 from spotapp.listening import DOORS, doors
-from spotapp.web import server_config
+from spotapp.web import _Server, server_config
 
 LONGEST_PAUSE = 60  # seconds between two calls of a deployed agent's loop (agent-wire 2): its configuration
 BUSY, NEW = 8, 4 * DOORS  # connections
@@ -72,3 +76,34 @@ def test_a_storm_gets_in_beside_those_who_are_in() -> None:
     """Taken in one at a time, the last one waits for as many calls of each of the others as there are newcomers."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         assert uvloop.run(calls_meanwhile(Counted(), listening)) < NEW / 4
+
+
+async def ended_by(signals: int, listening: socket.socket) -> list[str]:
+    """What the application saw of a server that was asked to end so often, with a caller still inside."""
+    seen: list[str] = []
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        seen.append("begun")
+        yield
+        seen.append("ended")
+
+    server = _Server(server_config(Starlette(lifespan=lifespan)), lambda: None, lambda: None)
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    while not server.started:
+        await asyncio.sleep(0.01)
+    _, inside = await asyncio.open_connection(*listening.getsockname())
+    for _ in range(signals):
+        server.handle_exit(signal.SIGINT, None)
+    await serving
+    inside.close()
+    return seen
+
+
+@pytest.mark.parametrize("signals", [1, 2, 3])
+def test_however_often_ctrl_c_is_pressed_the_application_ends_in_order(
+    signals: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR), socket.create_server(("127.0.0.1", 0)) as listening:
+        assert uvloop.run(ended_by(signals, listening)) == ["begun", "ended"]
+    assert caplog.records == []
