@@ -1,14 +1,20 @@
 """After a restore on another server the role and its rights may be missing: who says so, and who gives them back."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
 from attrs import frozen
+from psycopg.conninfo import conninfo_to_dict
 
+from spotadapters.embedded import EmbeddedStack
 from spotadapters.postgres.migrate import RIGHTS, MigrationError, migrate, pending, require_schema
+from spotadapters.postgres.pool import Connections
 from spotadapters.postgres.rights import give, lacking
-from spotapp.checks import Finding, examine
+from spotapp.checks import examine
+from spotapp.finding import Finding
 from spotapp.settings import Settings
 
 Session = psycopg.Connection[tuple[object, ...]]
@@ -129,3 +135,57 @@ def test_a_login_that_owns_nothing_may_not_give_them_back(site: Site) -> None:
     with pytest.raises(MigrationError, match=r"^schema_migrations: the login that migrates must own the tables: "):
         migrate(url)
     site.admin.execute(f"drop role {name}")
+
+
+@pytest.fixture
+def owner(empty_database_url: str) -> Iterator[tuple[Session, str, str]]:
+    """An administrator; a login that owns an empty database, and the address it has there."""
+    parts = conninfo_to_dict(empty_database_url)
+    name = f"owner_{parts['dbname']}"
+    migrate(empty_database_url)  # the role is the whole server's
+    with psycopg.connect(empty_database_url, autocommit=True) as admin:
+        admin.execute("drop schema public cascade; create schema public")
+        admin.execute(f"create role {name} login password 'secret'")
+        admin.execute(f"alter database {parts['dbname']} owner to {name}")
+        admin.execute(f"alter schema public owner to {name}")
+        yield admin, name, f"postgresql://{name}:secret@{parts['host']}:{parts['port']}/{parts['dbname']}"
+        admin.execute(f"reassign owned by {name} to current_user")
+        admin.execute(f"drop owned by {name}")
+        admin.execute(f"drop role {name}")
+
+
+def test_a_login_that_cannot_take_the_role_is_told_so_before_it_migrates(owner: tuple[Session, str, str]) -> None:
+    admin, name, url = owner
+    found = schema_finding(url)
+    assert (found.ok, found.found.startswith("the schema lacks ")) == (False, True)
+    assert found.fix == f"let an administrator run: grant spotcore_app to {name}; then: spotcore migrate"
+    admin.execute(f"grant spotcore_app to {name}")
+    assert schema_finding(url).fix == "spotcore migrate"
+    migrate(url)
+    assert schema_finding(url).ok
+
+
+def test_a_login_that_may_make_roles_makes_this_one_and_serves(folder: Path) -> None:
+    """On a server of its own: a role belongs to all databases."""
+    with an_empty_server(folder) as admin_url, psycopg.connect(admin_url, autocommit=True) as admin:
+        admin.execute("create role plain login password 'secret'")
+        admin.execute("create role maker login password 'secret' createrole")
+        admin.execute("create database site owner maker encoding 'UTF8' template template0")
+        parts = conninfo_to_dict(admin_url)
+        plain, maker = (
+            f"postgresql://{name}:secret@{parts['host']}:{parts['port']}/site" for name in ("plain", "maker")
+        )
+        told = str(schema_finding(plain).fix)
+        assert "alter role plain createrole" in told
+        assert "create role spotcore_app nologin; grant spotcore_app to plain" in told
+        assert schema_finding(maker).fix == "spotcore migrate"
+        assert migrate(maker)[-1] == RIGHTS
+        assert migrate(maker) == []
+        with Connections(maker, size=1, reserve=1, standing=False) as connections:  # in the role
+            assert connections.rows("select current_user::text", {}) == [("spotcore_app",)]
+
+
+@contextmanager
+def an_empty_server(folder: Path) -> Iterator[str]:
+    with EmbeddedStack(folder, on_event=lambda _: None, durable=False) as stack:
+        yield stack.database_url

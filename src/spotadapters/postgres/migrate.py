@@ -10,7 +10,7 @@ from typing import Any, Final
 import psycopg
 
 from spotadapters.postgres.link import probed
-from spotadapters.postgres.rights import give, lacking
+from spotadapters.postgres.rights import give, lacking, unable_to_make
 
 LOCK = 7_283_915_001
 MINIMUM_VERSION = 150_000
@@ -59,10 +59,8 @@ def migrate(database_url: str, *, wait: Callable[[float], object] = time.sleep) 
                 "(name text primary key, digest text not null, applied_at timestamptz not null default now())"
             )
         applied: dict[str, str] = dict(connection.execute("select name, digest from schema_migrations").fetchall())
-        if ROLE_SINCE in applied and lacking(connection) is not None:
-            with connection.transaction(), _in_our_words(RIGHTS):
-                give(connection)
-            done.append(RIGHTS)
+        if ROLE_SINCE in applied:
+            done += _rights_given(connection)
         for name, text in _available():
             if name in applied:
                 if applied[name] != _digest(text):
@@ -70,7 +68,17 @@ def migrate(database_url: str, *, wait: Callable[[float], object] = time.sleep) 
                 continue
             _apply_patiently(connection, name, text, wait)
             done.append(name)
+        if ROLE_SINCE in done:
+            done += _rights_given(connection)  # who has just made the role may not be able to take it yet
     return done
+
+
+def _rights_given(connection: Connection) -> list[str]:
+    if lacking(connection) is None:
+        return []
+    with connection.transaction(), _in_our_words(RIGHTS):
+        give(connection)
+    return [RIGHTS]
 
 
 def _apply_patiently(connection: Connection, name: str, text: str, wait: Callable[[float], object]) -> None:
@@ -165,8 +173,9 @@ def require_schema(database_url: str) -> None:
             )
             raise MigrationError(lacking(connection) or denied) from refusal
         trouble = lacking(connection)
-    if missing:
-        trouble = f"the schema lacks {len(missing)} migrations, from {missing[0]} on; first: spotcore migrate"
+        if missing:
+            first = (unable_to_make(connection) if ROLE_SINCE in missing else None) or "spotcore migrate"
+            trouble = f"the schema lacks {len(missing)} migrations, from {missing[0]} on; first: {first}"
     if trouble is not None:
         raise MigrationError(trouble)
 

@@ -16,6 +16,12 @@ def lacking(connection: Connection) -> str | None:
     return row[0] if row else None
 
 
+def unable_to_make(connection: Connection) -> str | None:
+    """What lets the login of this connection make or take the role before it is migrated; None when it can."""
+    row = connection.execute(query("rights_to_make")).fetchone()
+    return row[0] if row else None
+
+
 def give(connection: Connection) -> None:
     """Make the role where it is missing, and give it its rights on what there is. Safe to repeat. Raises
     ``psycopg.Error`` for a login that may not."""
