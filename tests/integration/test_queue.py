@@ -36,7 +36,7 @@ class Shop:
         self.book = JobBook(self.connections, self.clock)
         self.ran: list[datetime] = []
         self.delivered: list[str] = []
-        self.deliver: Callable[[str], object] = self.delivered.append
+        self.attempt: Callable[[str], object] = self.delivered.append
         self.failures = 0
         self.trouble: list[SpotError] = []
         self.refused: SpotError | None = None
@@ -60,7 +60,7 @@ class Shop:
     def deliver(self, delivery_id: str) -> None:
         if self.refused is not None:
             raise self.refused
-        self.delivered.append(delivery_id)
+        self.attempt(delivery_id)
 
     def queue(self, url: str | None = None) -> JobQueue:
         job = Job(name="seal", schedule=HOURLY, run=self.run, does="")
@@ -222,7 +222,7 @@ def test_deliveries_that_hang_hold_up_no_job(shop: Shop) -> None:
         taken.append(delivery_id)
         held.wait(20)
 
-    shop.deliver = hang
+    shop.attempt = hang
     queue = shop.queue()
     shop.worker(queue)
     for number in range(2 * THREADS):
@@ -265,7 +265,7 @@ def test_a_delivery_that_exceeds_its_time_limit_gives_its_thread_back(
         while not over.wait(0.01):
             pass
 
-    shop.deliver = hang
+    shop.attempt = hang
     queue = shop.queue()
     shop.worker(queue)
     try:
