@@ -1,14 +1,19 @@
 """The key that seals client tokens and channels: where it is, and whether it is the one that sealed what there is."""
 
 import contextlib
+import logging
 import os
 import tempfile
 from pathlib import Path
 from typing import Final
 
+import psycopg
+
 from spotadapters.postgres.sealed import last_sealed
 from spotadapters.system.identity import SecureIdentity, new_seal_key
 from spotapp.settings import Settings, SettingsError, parsed_key
+
+log = logging.getLogger("spotapp.sealing")
 
 GIVE_UP: Final = "or give up what was sealed with it: spotcore rekey"
 
@@ -38,6 +43,25 @@ def known_key(settings: Settings) -> bytes | None:
         raise SettingsError(
             f"{file} holds no key, which is {wrong}; put it back from your backup, or set SPOTCORE_SEAL_KEY"
         ) from None
+
+
+def is_lost(settings: Settings, database_url: str) -> bool:
+    """Whether there is no key although something was sealed with one, or nobody can say. It is not replaced then: what
+    a new key sealed could not be opened any more once the old one is back."""
+    if not settings.token_readback or known_key(settings) is not None:
+        return False
+    with contextlib.suppress(psycopg.Error):
+        return last_sealed(database_url) is not None
+    return True
+
+
+def tell_wrong_key(settings: Settings, database_url: str) -> None:
+    """Log it when the key is lost or another than sealed last. A server starts all the same: agents and failovers need
+    no seal, and they come first."""
+    try:
+        require_right_key(settings, database_url)
+    except SettingsError as wrong:
+        log.error("seal_key_wrong", extra={"reason": str(wrong)})
 
 
 def key_file(settings: Settings) -> Path:

@@ -9,7 +9,7 @@ from spotadapters.postgres.migrate import migrate, require_schema
 from spotapp.admin_token import ensure_admin_token
 from spotapp.behind import behind
 from spotapp.own_servers import Servers
-from spotapp.sealing import require_right_key
+from spotapp.sealing import tell_wrong_key
 from spotapp.settings import Settings
 from spotapp.web import run
 from spotapp.wiring import open_wiring
@@ -30,7 +30,7 @@ def serve_all(
     shown once."""
     for name in migrate(servers.database_url):
         on_migrated(name)
-    require_right_key(settings, servers.database_url)
+    tell_wrong_key(settings, servers.database_url)
     with open_wiring(settings, servers.database_url) as wiring:
         token = ensure_admin_token(wiring)
         if token is not None:
@@ -50,10 +50,9 @@ def serve_all(
 def serve_alone(
     settings: Settings, database_url: str, listening: socket.socket, *, on_ready: Callable[[], None]
 ) -> None:
-    """Serve on a migrated database until asked to stop. Raises ``MigrationError`` when it lacks migrations, and
-    ``SettingsError`` when the key to what is sealed there is lost."""
+    """Serve on a migrated database until asked to stop. Raises ``MigrationError`` when it lacks migrations."""
     require_schema(database_url)
-    require_right_key(settings, database_url)
+    tell_wrong_key(settings, database_url)
     with open_wiring(settings, database_url) as wiring:
         ensure_admin_token(wiring)
         run(wiring, listening, on_ready)

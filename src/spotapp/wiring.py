@@ -36,7 +36,7 @@ from spotadapters.postgres.storage import PostgresStorage
 from spotadapters.system.clock import SystemClock
 from spotadapters.system.identity import SecureIdentity
 from spotapp.jobs import Collaborators, job_table
-from spotapp.sealing import seal_key
+from spotapp.sealing import is_lost, seal_key
 from spotapp.settings import Settings
 from spotapp.version import package_version
 from spotcore.control_plane import ControlPlane, control_plane
@@ -85,7 +85,7 @@ def open_wiring(
     """Everything on an open pair of pools; closed in order at the end. ``clock`` is the machine's unless given; without
     an ``engine`` the built-in rules decide (Z35). ``standing`` is of the connections: see ``Connections``."""
     clock = clock or SystemClock()
-    identity = SecureIdentity(seal_key(settings))
+    identity = SecureIdentity(None if is_lost(settings, database_url) else seal_key(settings))
     lanes = Lanes(ordinary=settings.threads, pulse=PULSE_THREADS, urgent=settings.urgent_threads)
     size = settings.threads + PULSE_THREADS + JOB_CONNECTIONS  # a thread never waits for a connection
     reserve = settings.urgent_threads + 1

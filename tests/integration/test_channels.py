@@ -275,14 +275,20 @@ def test_without_a_seal_key_or_a_client_nothing_is_kept(site: Site, channels: Ch
     assert channels.listed() == []
 
 
-def test_with_another_seal_key_a_delivery_says_so_and_sends_nothing(
+def test_with_another_seal_key_a_delivery_says_so_sends_nothing_and_waits_for_the_right_one(
     site: Site, tenant: Tenant, channels: Channels, receiver: Receiver
 ) -> None:
     made = channels.add(tenant.client_id, ChannelKind.WEBHOOK, receiver.url, Level.INFO)
     stranger = Channels(site.connections, site.clock, SecureIdentity(bytes(32)))
     assert "another key" in (stranger.test(made.channel_id).error or "")
     assert receiver.calls == []
-    assert [one["state"] for one in channels.deliveries(None, 5)] == [DeliveryState.DEAD]
+    assert [one["state"] for one in channels.deliveries(None, 5)] == [DeliveryState.PENDING]
+    site.clock.advance(10)
+    (delivery_id,) = channels.due()
+    attempt = channels.attempt(delivery_id)
+    assert attempt is not None
+    assert attempt.error is None
+    assert len(receiver.calls) == 1
 
 
 def test_a_removed_channel_forgets_its_deliveries(

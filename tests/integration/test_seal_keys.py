@@ -1,4 +1,5 @@
-"""A seal key that is lost, or another than sealed what there is, stops a start instead of being replaced (CL-2, Z3)."""
+"""A seal key that is lost, or another than sealed what there is: told, not replaced, and nothing agents need waits for it
+(CL-2, Z3)."""
 
 import json
 from pathlib import Path
@@ -9,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from spotapp.checks import examine
 from spotapp.cli import main
-from spotapp.sealing import require_right_key
+from spotapp.sealing import is_lost, require_right_key, tell_wrong_key
 from spotapp.settings import Settings, SettingsError
 from spotapp.wiring import open_wiring
 from spotcore.ids import ClientId
@@ -66,18 +67,36 @@ def test_the_key_that_sealed_is_the_right_one_wherever_it_is_given(sealed: tuple
     require_right_key(one.settings(seal_key=one.key.read_text()), one.url)
 
 
-@pytest.mark.parametrize("word", ["serve", "worker", "scheduler"])
-def test_a_lost_key_stops_the_start_and_is_not_replaced(sealed: tuple[Installation, str], word: str) -> None:
-    one, _ = sealed
+def test_a_lost_key_is_told_and_not_replaced_and_agents_are_served(
+    sealed: tuple[Installation, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    one, client_id = sealed
     one.key.unlink()
-    refused = one.run(word)
-    assert (refused.exit_code, len(refused.stderr.splitlines())) == (1, 1), refused.output
+    tell_wrong_key(one.settings(), one.url)
+    (told,) = caplog.records
+    assert (told.levelname, told.getMessage()) == ("ERROR", "seal_key_wrong")
     for words in (f"{one.key} is gone", "your backup", "SPOTCORE_SEAL_KEY", "spotcore rekey"):
-        assert words in refused.stderr
+        assert words in told.reason  # type: ignore[attr-defined]
+    with open_wiring(one.settings(), one.url, standing=False) as wiring:
+        wiring.plane.clients.rotate(ClientId(client_id))  # whose token cannot be shown again
     assert not one.key.exists()
     found = one.finding()
     assert (found.ok, found.found.startswith(f"{one.key} is gone")) == (False, True)
     assert found.fix.startswith("put the file back from your backup")
+
+
+def test_the_right_key_is_not_worth_a_word(sealed: tuple[Installation, str], caplog: pytest.LogCaptureFixture) -> None:
+    one, _ = sealed
+    tell_wrong_key(one.settings(), one.url)
+    assert not caplog.records
+
+
+def test_no_key_is_made_while_nobody_can_say_whether_one_is_lost(new: Installation) -> None:
+    nowhere = "postgresql://127.0.0.1:1/none"
+    assert is_lost(new.settings(), nowhere)
+    assert not is_lost(new.settings(), new.url)
+    assert not is_lost(new.settings(seal_key=OTHER), nowhere)
+    assert not is_lost(new.settings(token_readback=False), nowhere)
 
 
 def test_nothing_new_is_sealed_with_a_key_that_no_server_has(sealed: tuple[Installation, str]) -> None:

@@ -134,7 +134,7 @@ class Channels(Reader):
     def _sent(self, row: dict[str, Any], now: datetime) -> Attempt:
         address, secret = self._opened(row["sealed_address"]), self._opened(row["sealed_secret"])
         if address is None or (row["kind"] == ChannelKind.WEBHOOK and secret is None):
-            return Attempt(error="sealed with another key: remove the channel and add it again", is_final=True)
+            return Attempt(error="sealed with another key: put that back, or remove the channel and add it again")
         notice = _notice(row, now)
         if notice is None:
             return Attempt(error="the notification has reached its age", is_final=True)

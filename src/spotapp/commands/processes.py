@@ -13,7 +13,7 @@ from spotadapters.system.logs import configure_logs
 from spotapp.background import open_queue, scheduling, wait_for_stop, working
 from spotapp.commands.options import data_dir_option
 from spotapp.failures import console, one_line_failures
-from spotapp.sealing import require_right_key
+from spotapp.sealing import tell_wrong_key
 from spotapp.settings import SettingsError, load_settings
 from spotapp.wiring import Wiring, open_wiring
 
@@ -61,6 +61,6 @@ def _opened(debug: bool, what: str, data_dir: Path | None) -> Iterator[tuple[Wir
                 f"{what} needs SPOTCORE_DATABASE_URL and SPOTCORE_REDIS_URL; all in one is: spotcore up"
             )
         require_schema(settings.database_url)
-        require_right_key(settings, settings.database_url)
+        tell_wrong_key(settings, settings.database_url)
         with open_wiring(settings, settings.database_url) as wiring, open_queue(wiring, settings.redis_url) as queue:
             yield wiring, queue

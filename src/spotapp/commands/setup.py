@@ -11,6 +11,7 @@ from rich.text import Text
 
 from spotadapters.postgres.migrate import migrate as apply_migrations
 from spotadapters.postgres.sealed import forget_unreadable
+from spotadapters.system.identity import SecureIdentity
 from spotapp.admin_token import rotate_admin_token
 from spotapp.checks import examine
 from spotapp.commands.database import Local, local, quiet_wiring
@@ -19,6 +20,7 @@ from spotapp.commands.screen import shown
 from spotapp.failures import one_line_failures
 from spotapp.finding import Finding
 from spotapp.own_servers import own_servers
+from spotapp.sealing import seal_key
 from spotapp.settings import SettingsError, load_settings
 
 
@@ -71,7 +73,7 @@ def rekey(here: Local, yes: bool) -> None:
     if not here.wiring.settings.token_readback:
         raise SettingsError("rekey needs a key at hand; leave SPOTCORE_TOKEN_READBACK on")
     ask("Forget every channel and copy of a token that this key does not open?", yes)
-    gone = forget_unreadable(here.connections, here.wiring.identity)
+    gone = forget_unreadable(here.connections, SecureIdentity(seal_key(here.wiring.settings)))
     done = {"tokens": gone.tokens, "channels": gone.channels}
     here.screen.done(done, f"forgot the copies of {gone.tokens} tokens, removed {gone.channels} channels")
 
