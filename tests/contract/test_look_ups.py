@@ -63,6 +63,13 @@ select (jsonb_populate_record(t, (
     where key like '%%\\_id' and value is not null and key <> all(%(shared)s)))).*
 from {table} t, generate_series(1, %(others)s) n where {which}
 """
+LATELY: Final = """
+insert into decisions select %(client_id)s, 'd' || n, %(agent_id)s, %(now)s - n * interval '1 hour', 'round', 'h', null, '{}'
+from generate_series(1, %(hours)s) n;
+insert into raw_prices (client_id, submission_id, agent_id, source, pool_id, price, observed_at, received_at)
+select %(client_id)s, 's' || n, %(agent_id)s, 'primary', 'p', 1, at, at
+from generate_series(1, %(hours)s) n, lateral (select %(now)s - n * interval '3 minutes' as at) t;
+"""
 READ: Final = """
 select relname, seq_tup_read + coalesce(idx_tup_fetch, 0) from pg_stat_xact_user_tables
 """
@@ -197,3 +204,18 @@ def test_a_call_about_one_agent_reads_the_rows_of_one_agent(site: Site) -> None:
     assert all(read.values())
     del read["market_of"]["instances"]  # the latest machines of each pool, whoever's they are (test_market_costs.py)
     assert {call: rows for call, rows in read.items() if rows.total() > OWN_ROWS} == {}
+
+
+def test_e23_reads_few_rows_of_an_agent_however_much_it_has_decided_and_reported(
+    site: Site, warm_database: WarmDatabase
+) -> None:
+    with psycopg.connect(warm_database.url, cursor_factory=psycopg.ClientCursor) as root:
+        root.execute(LATELY, {**site.values, "hours": 20 * OWN_ROWS})
+    read = site.rows_read(query("agents_activity"))
+    few = {
+        "decisions": 5,
+        "decision_days": 31,
+        "recent_reports": 24 * 20 + 10,
+        "raw_prices": 0,
+    }  # a day of them at most
+    assert {table: read[table] for table, rows in few.items() if read[table] > rows} == {}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import psycopg
@@ -104,3 +104,21 @@ def test_3_a_value_out_of_its_range_is_named_with_what_to_do_about_it(
         " risk_threshold = 1"
     )
     assert migrate(url)[0] == "0031_setting_ranges.sql"
+
+
+def test_e23_what_was_decided_and_reported_before_counts_and_what_comes_then_is_added(
+    root: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = migrated_before(root, "0043", monkeypatch)
+    now = datetime.now(UTC)
+    noon = now.replace(hour=12, minute=0) - timedelta(days=2)
+    for number, at in enumerate((noon, noon + HOUR, now)):  # the last one while the migration is at work
+        put(root, "decisions", decision_id=str(number), made_at=at)
+        put(root, "raw_prices", submission_id=str(number), observed_at=at, received_at=at)
+    migrate(url)
+    put(root, "decisions", decision_id="4", made_at=now)
+    put(root, "raw_prices", submission_id="4", observed_at=now, received_at=now, pool_id="other", price=1)
+    days = root.execute("select day, decisions from decision_days order by 1").fetchall()
+    assert days == [(noon.date(), 2), (now.date(), 2)]
+    reports = root.execute("select received_at, prices from recent_reports").fetchall()
+    assert reports == [(now, {"m5.large.us-east-1a": 0.03, "other": 1})]

@@ -34,6 +34,7 @@ class Kept:
 CLIENT = ("clients", "agents")
 TABLE = (  # section 9, "Kept"
     Kept("decisions", 30, "made_at", number="decision_id"),
+    Kept("recent_reports", 1, "received_at"),
     Kept("commands", 7, "finished_at", {"state": "completed"}, CLIENT, "command_id"),
     Kept("commands", 7, "finished_at", {"state": "failed", "failure_reason": "undeliverable"}, CLIENT, "command_id"),
     Kept("commands", 7, "finished_at", {"state": "expired"}, CLIENT, "command_id"),
@@ -90,11 +91,22 @@ def test_a_row_stays_to_the_end_of_its_time_and_goes_then(root: Connection, pool
     limit = timedelta(days=kept.days)
     for age in (limit - SECOND, limit, limit + SECOND, 2 * limit):
         put_aged(root, kept, age)
-    gone = applied(pools)
+    gone = {
+        name: count for name, count in applied(pools).items() if name != "decision_days"
+    }  # counts go with what they count
     assert sum(gone.values()) == 2, gone
     ages = root.execute(f"select %s - {kept.column} from {kept.table} order by 1", (NOW,)).fetchall()
     assert [row[0] for row in ages] == [limit - SECOND, limit]
     assert applied(pools) == {}  # twice removes nothing more
+
+
+@pytest.mark.parametrize(("days", "stays"), [(29, True), (30, True), (31, False)])
+def test_a_days_count_of_decisions_stays_as_long_as_one_of_them_may(
+    root: Connection, pools: Connections, days: int, stays: bool
+) -> None:
+    put(root, "decision_days", day=(NOW - timedelta(days=days)).date())
+    applied(pools)
+    assert count_of(root, "decision_days") == stays
 
 
 NEVER = ("switches", "primary_periods", "ledger_lines", "incidents", "client_snapshots", "model_sessions", "pools")
@@ -171,7 +183,7 @@ def test_very_many_rows_go_in_steps_and_all_of_them(
     monkeypatch.setattr(retention, "ROWS_AT_ONCE", 3)
     for number in range(10):
         put(root, "decisions", decision_id=str(number))
-    assert applied(pools) == {"decisions": 10}
+    assert applied(pools) == {"decisions": 10, "decision_days": 1}
 
 
 # ---- a step that fails (JB-4)

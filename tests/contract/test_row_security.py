@@ -24,7 +24,7 @@ SHARED = {
 WITH_ROWS = (
     "clients", "tokens", "agents", "instances", "replicas", "commands", "primary_periods", "audit_events",
     "notifications", "outbox", "raw_prices", "idempotency_keys", "pricing_alerts", "incidents", "decisions",
-    "notification_reads", "switches",
+    "notification_reads", "switches", "decision_days", "recent_reports",
 )  # fmt: skip
 
 

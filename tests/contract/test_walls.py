@@ -19,6 +19,7 @@ KEYS: Mapping[str, Mapping[str, Any]] = {
     "primary_periods": {"agent_id": "a2"}, "audit_events": {"event_id": "e2"}, "notifications": {"notification_id": "n2"},
     "notification_reads": {"notification_id": "n2"}, "outbox": {"event_id": "e2"},
     "raw_prices": {"agent_id": "a2"}, "decisions": {"agent_id": "a2"},
+    "recent_reports": {"agent_id": "a2"}, "decision_days": {"agent_id": "a2"},
     "ledger_lines": {"agent_id": "a2"}, "idempotency_keys": {"key": "k2"}, "channels": {"channel_id": "h2"},
     "deliveries": {"channel_id": "h2", "delivery_id": "y2", "notification_id": "n2"},
 }  # fmt: skip

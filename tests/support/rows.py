@@ -75,6 +75,7 @@ VALID: Final[Mapping[str, Mapping[str, Any]]] = {
         "client_id": "c", "alert_id": "p", "alert_type": "price_above", "threshold": 1, "enabled": True,
         "notification_channels": NONE, "created_at": START,
     },
+    "recent_reports": {**AGENT, "received_at": START, "prices": EMPTY},  # the one that the next row adds to
     "raw_prices": {
         **AGENT, "submission_id": "u", "source": "primary", "pool_id": POOL["pool_id"], "price": 0.03, "observed_at": START,
         "received_at": START,
@@ -91,6 +92,7 @@ VALID: Final[Mapping[str, Mapping[str, Any]]] = {
     "ondemand_list": {
         "instance_type": "m5.large", "region": "us-east-1", "price": 0.096, "source": "list", "imported_at": START
     },
+    "decision_days": {**AGENT, "day": START.date(), "decisions": 1},  # the one that counts the next row
     "decisions": {
         **AGENT, "decision_id": "d", "made_at": START, "trigger": "user", "snapshot_hash": "h", "body": EMPTY
     },

@@ -12,6 +12,8 @@ from spotadapters.postgres.reader import Reader
 DAYS: Final[Mapping[str, int]] = {
     # statement: days
     "retain_decisions": 30,
+    "retain_decision_days": 30,
+    "retain_recent_reports": 1,
     "retain_commands": 7,
     "retain_read_notifications": 30,
     "retain_notifications": 90,

@@ -53,13 +53,14 @@ def test_a_statement_says_the_time_by_its_clock_and_not_by_the_servers() -> None
 
 
 TENANT_TABLES = (
-    "agents", "instances", "replicas", "commands", "incidents", "switches", "primary_periods", "decisions", "pricing_alerts"
+    "agents", "instances", "replicas", "commands", "incidents", "switches", "primary_periods", "decisions", "pricing_alerts",
+    "decision_days", "recent_reports",
 )  # fmt: skip
 
 
 def test_gr8_a_statement_that_changes_a_clients_row_names_the_client() -> None:
     """Retention and the relay work for everybody; they are named here."""
-    everybodys = {"retain_decisions", "retain_commands"}
+    everybodys = {"retain_decisions", "retain_decision_days", "retain_recent_reports", "retain_commands"}
     for name, text in _blocks().items():
         for table in TENANT_TABLES:
             if re.search(rf"\b(update|delete from) {table}\b", text) and name not in everybodys:

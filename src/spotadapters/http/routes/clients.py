@@ -311,14 +311,13 @@ def elapsed(at: datetime, now: datetime) -> Elapsed:
 
 
 def _past(one: Mapping[str, Any]) -> PastDecision:
-    body = one["body"]
-    action = Action(body["action"])
+    action = Action(one["action"])
     return PastDecision(
         type=words.RECOMMENDED_ACTION[action],
         action="NO_ACTION" if action is Action.STAY else "SWITCH",
-        risk_score=_number(body["risk"]),
-        expected_savings=_number(body["savings_per_hour"]),
-        current_mode=body["snapshot"]["current_mode"],
+        risk_score=_number(one["risk"]),
+        expected_savings=_number(one["savings_per_hour"]),
+        current_mode=one["current_mode"],
         time=read_instant(one["made_at"]),  # type: ignore[arg-type] # never null
     )
 

@@ -10,6 +10,19 @@ with old as (select client_id, decision_id from decisions where made_at < %(befo
 gone as (delete from decisions d using old where d.client_id = old.client_id and d.decision_id = old.decision_id returning 1)
 select to_json(count(*))::text from gone;
 
+-- name: retain_decision_days
+with old as (select client_id, agent_id, day from decision_days
+             where day < (%(before)s::timestamptz at time zone 'UTC')::date limit %(limit)s),
+gone as (delete from decision_days d using old
+         where d.client_id = old.client_id and d.agent_id = old.agent_id and d.day = old.day returning 1)
+select to_json(count(*))::text from gone;
+
+-- name: retain_recent_reports
+with old as (select client_id, agent_id, received_at from recent_reports where received_at < %(before)s limit %(limit)s),
+gone as (delete from recent_reports r using old where r.client_id = old.client_id and r.agent_id = old.agent_id
+         and r.received_at = old.received_at returning 1)
+select to_json(count(*))::text from gone;
+
 -- name: retain_commands
 with old as (
     select c.client_id, c.command_id from commands c
