@@ -12,6 +12,7 @@ from spotapp.commands.options import Remote, ask, remote, yes_option
 from spotcore.config import SETTINGS
 
 EVERYWHERE: Final = "/api/admin/agents"
+SEARCH: Final = "/api/admin/search"
 LIMIT: Final = 1000  # of the list (E09)
 COLUMNS: Final = {
     "id": "id", "name": "logicalAgentId", "host": "hostname", "client": "clientName", "status": "status",
@@ -225,22 +226,27 @@ def _of_client(api: Api, client: str) -> list[dict[str, Any]]:
 
 
 def _one(api: Api, agent: str, client: str | None) -> Mapping[str, Any]:
-    if client is not None:
-        rows = _of_client(api, client)
-    else:
-        rows = api.get(EVERYWHERE, needs=NEEDS_ADMIN, limit=LIMIT)["agents"]  # E09
+    """An agent as its client's people see it; without a client's id whose it is, too, which the search knows: the list
+    of all ends with the thousandth, and begins with who was heard last."""
+    owner = _owner(api, agent) if client is None else {"clientId": client}
+    rows = _of_client(api, owner["clientId"])
     for row in rows:
         if row["id"] == agent:
-            return dict(row)
-    raise ApiFailure(
-        f"no agent {agent} among the {len(rows)} listed; see: spotcore agents list, or name its client: --client ID"
-    )
+            return row if client is not None else {**owner, **row}
+    raise ApiFailure(f"no agent {agent} among the client's {len(rows)}; see: spotcore agents list --client ID")
+
+
+def _owner(api: Api, agent: str) -> dict[str, Any]:
+    found = api.get(SEARCH, needs=NEEDS_ADMIN, q=agent, types="agents")["agents"]  # E93
+    for row in found:
+        if row["id"] == agent:
+            return {name: row[name] for name in ("clientId", "clientName")}
+    raise ApiFailure(f"no agent has the id {agent}; see: spotcore agents list, or name its client: --client ID")
 
 
 def _settings(api: Api, agent: str, client: str | None, whole: bool) -> Mapping[str, Any]:
     if whole:
         found: dict[str, Any] = api.get(f"/api/agents/{part(agent)}/config", needs=WHOLE_NEEDS_CLIENT)  # E18
         return found
-    owner = client if client is not None else str(_one(api, agent, None)["clientId"])
-    row = _one(api, agent, owner)
+    row = _one(api, agent, client)
     return {name: row.get(key) for name, key in LISTED.items()}

@@ -29,6 +29,10 @@ CLIENT_AGENT: Final[dict[str, Any]] = {
     "manualReplicaEnabled": False, "autoTerminateEnabled": True, "terminateWaitMinutes": 5, "agentVersion": "5.0",
     "configVersion": 4, "noticeStatus": "none",
 }  # fmt: skip
+FOUND_AGENT: Final[dict[str, Any]] = {
+    "id": A, "clientId": C, "clientName": "Acme", "client": "Acme", "name": "host-1", "hostname": "host-1",
+    "status": "online", "instanceId": M,
+}  # fmt: skip
 CONFIG: Final[dict[str, Any]] = {
     "agent_id": A, "enabled": True, "auto_switch_enabled": True, "manual_replica_enabled": False,
     "auto_terminate_enabled": True, "terminate_wait_seconds": 300, "terminate_wait_minutes": 5,

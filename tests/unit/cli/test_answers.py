@@ -16,6 +16,7 @@ from tests.unit.cli.bodies import (
     CONFIG,
     DAY,
     EMERGENCY,
+    FOUND_AGENT,
     HEALTH,
     JOB,
     MACHINE,
@@ -108,13 +109,13 @@ def test_json_is_the_data_unchanged(cli: Cli, words: str, name: str, data: Any, 
 
 
 def test_the_settings_an_admin_may_see_come_from_the_lists(cli: Cli) -> None:
-    cli.server.tell("GET /api/admin/agents", success({"agents": [AGENT], "total": 1, "filters": {}}))
+    cli.server.tell("GET /api/admin/search", success({"agents": [FOUND_AGENT]}))
     cli.server.tell("GET /api/client/client-1/agents", success([CLIENT_AGENT]))
     assert cli.json("agents", "config", "get", "agent-1") == {
         "enabled": True, "auto_switch_enabled": True, "manual_replica_enabled": False, "auto_terminate_enabled": True,
         "terminate_wait_minutes": 5, "config_version": 4,
     }  # fmt: skip
-    assert cli.json("agents", "show", "agent-1") == AGENT
+    assert cli.json("agents", "show", "agent-1") == {"clientId": "client-1", "clientName": "Acme", **CLIENT_AGENT}
     assert cli.json("agents", "show", "agent-1", "--client", "client-1") == CLIENT_AGENT
     wanted = ("auto_switch_enabled=true", "terminate_wait_minutes=9", "risk_threshold=0.4")
     assert cli.json("agents", "config", "diff", "agent-1", *wanted) == [

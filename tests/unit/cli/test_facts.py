@@ -23,6 +23,7 @@ from tests.unit.cli import bodies
 from tests.unit.cli.conftest import Cli
 
 AGENTS = "GET /api/admin/agents"
+SEARCH = "GET /api/admin/search"
 LISTS: list[tuple[str, str, Any, Columns, dict[str, Any]]] = [
     # words, request, data, columns, the row
     ("clients list", "GET /api/admin/clients", [bodies.CLIENT], clients.COLUMNS, bodies.CLIENT),
@@ -170,20 +171,32 @@ def test_a_row_without_anything_is_no_failure(capsys: pytest.CaptureFixture[str]
 # ---- one agent among many
 
 
-def test_an_agent_is_found_by_its_id_alone(cli: Cli) -> None:
-    others = [{**bodies.AGENT, "id": f"other-{number}"} for number in range(3)]
-    cli.server.tell(AGENTS, success({"agents": [*others, bodies.AGENT]}))
-    assert cli.json("agents", "show", "agent-1") == bodies.AGENT
-    result = cli("agents", "show", "web-1")  # a name is no id: two clients may have the same
+def test_an_agent_is_found_by_its_id_alone_however_long_the_list_of_all_is(cli: Cli) -> None:
+    """E09 ends with the thousandth, and an agent that is silent is the last: nobody asks it."""
+    namesake = {**bodies.FOUND_AGENT, "id": "agent-10", "clientId": "other"}
+    cli.server.tell(SEARCH, success({"agents": [namesake, bodies.FOUND_AGENT]}))
+    others = [{**bodies.CLIENT_AGENT, "id": f"other-{number}"} for number in range(3)]
+    cli.server.tell("GET /api/client/client-1/agents", success([*others, bodies.CLIENT_AGENT]))
+    shown = cli.json("agents", "show", "agent-1")
+    assert shown == {"clientId": "client-1", "clientName": "Acme", **bodies.CLIENT_AGENT}
+    assert cli.server.asked[0].query == {"q": "agent-1", "types": "agents"}
+    result = cli("agents", "show", "host-1")  # a name is no id: two clients may have the same
     assert result.exit_code == 1
-    assert "no agent web-1 among the 4 listed" in result.stderr
+    assert "no agent has the id host-1" in result.stderr
     assert "--client ID" in result.stderr
+    assert AGENTS not in [asked.name for asked in cli.server.asked]
+
+
+def test_an_agent_that_is_not_the_named_clients_is_said_to_be_missing_there(cli: Cli) -> None:
+    cli.server.tell("GET /api/client/client-1/agents", success([bodies.CLIENT_AGENT]))
+    result = cli("agents", "show", "a", "--client", "client-1")
+    assert (result.exit_code, "no agent a among the client's 1" in result.stderr) == (1, True)
 
 
 def test_settings_of_an_agent_that_is_not_there_ask_no_further(cli: Cli) -> None:
-    cli.server.tell(AGENTS, success({"agents": []}))
+    cli.server.tell(SEARCH, success({"agents": []}))
     assert cli("agents", "config", "get", "a").exit_code == 1
-    assert [asked.name for asked in cli.server.asked] == [AGENTS]
+    assert [asked.name for asked in cli.server.asked] == [SEARCH]
 
 
 def test_a_difference_is_a_value_and_not_its_spelling(cli: Cli) -> None:

@@ -68,7 +68,7 @@ def test_data_of_any_other_form_is_a_line_and_never_a_trace(cli: Cli, words: str
     ("words", "name", "data", "missing"),
     [
         ("agents list", "GET /api/admin/agents", {"rows": []}, "'agents'"),
-        ("agents show a", "GET /api/admin/agents", {}, "'agents'"),
+        ("agents show a", "GET /api/admin/search", {}, "'agents'"),
         ("instances list", "GET /api/admin/instances", {}, "'instances'"),
         ("clients create A", "POST /api/admin/clients/create", {"success": True}, "'client'"),
         ("clients rotate c", "POST /api/admin/clients/c/regenerate-token", {}, "'token'"),
