@@ -133,6 +133,8 @@ def test_explain_goes_from_the_total_down_to_price_rows(story: V4c) -> None:
     table = run(tenant.site, "ledger", "explain", tenant.client_id, "2026-03")
     assert story.machine in table.stdout
     assert run(tenant.site, "ledger", "explain", tenant.client_id, "March").exit_code == 2
+    nothing = run(tenant.site, "ledger", "explain", tenant.client_id, "2025-01", "--output", "json")
+    assert set(json.loads(nothing.stdout)["totals"].values()) == {"0.00000000"}  # and not 0E-8
     assert run(tenant.site, "ledger", "explain", "nobody", "2026-03").exit_code == 1
 
 

@@ -110,7 +110,7 @@ def explain(here: Local, client: str, month: datetime, machine: str | None) -> N
     lines = [_line(one) for one in found]
     rows = _price_rows(reads, found) if machine is not None else None
     amounts = {"saving": total.saving, **asdict(total)}
-    totals = {name: str(round(value, 8)) for name, value in amounts.items()}
+    totals = {name: f"{value:.8f}" for name, value in amounts.items()}
     data: dict[str, Any] = {"client": client, "month": f"{month:%Y-%m}", "totals": totals, "lines": lines}
     if rows is not None:
         data["prices"] = rows
@@ -140,7 +140,7 @@ def _line(one: Explained) -> dict[str, Any]:
         "role": line.role.value,
         "mode": line.mode.value,
         "pool": line.pool_id,
-        **{name: str(value) if value is not None else None for name, value in amounts.items()},
+        **{name: f"{value:f}" if value is not None else None for name, value in amounts.items()},
         "quality": line.quality.value,
         "note": _note(one),
     }
@@ -160,6 +160,6 @@ def _price_rows(reads: LedgerReads, found: list[Explained]) -> list[dict[str, An
     for pool_id in sorted(pools):
         times = [line for line in lines if line.pool_id == pool_id]
         first, last = min(one.started_at for one in times), max(one.ended_at for one in times)
-        rows += [{**row, "price": str(row["price"]), "confidence": str(row["confidence"])}
+        rows += [{**row, "price": f"{row['price']:f}", "confidence": f"{row['confidence']:f}"}
                  for row in reads.price_rows(pool_id, first, last)]  # fmt: skip
     return rows
