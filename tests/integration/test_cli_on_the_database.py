@@ -74,6 +74,7 @@ def test_commands_are_listed_and_taken_back(site: Site) -> None:
     tenant.post(f"/api/client/instances/{agent.machine}/force-switch", {"target": "ondemand"})
     (listed,) = json.loads(run("list", agent.agent_id, "--output", "json").stdout)
     assert (listed["kind"], listed["origin"], listed["state"]) == ("switch", "user", "pending")
+    assert listed["target"] == "on-demand"  # which has no pool
     assert "is cancelled" in run("cancel", agent.agent_id, listed["id"]).stdout
     assert agent.commands() == []
     assert run("cancel", agent.agent_id, listed["id"]).exit_code == 0  # twice is the same

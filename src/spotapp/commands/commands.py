@@ -8,6 +8,7 @@ from spotapp.commands.database import Local, local
 from spotcore.commands import Command
 from spotcore.errors import NotFound
 from spotcore.ids import AgentId
+from spotcore.pools import Mode
 from spotcore.service.kernel import Caller
 
 COLUMNS: Final = {
@@ -67,7 +68,12 @@ def _facts(command: Command) -> dict[str, Any]:
         "kind": command.kind.value,
         "origin": command.origin.value,
         "state": command.state.value,
-        "target": command.target_pool_id or command.target_az or command.target_instance_id,
+        "target": command.target_pool_id or command.target_az or command.target_instance_id or _mode(command),
         "reason": command.failure_reason,
         **{name: at.isoformat() if at is not None else None for name, at in times.items()},
     }
+
+
+def _mode(command: Command) -> str | None:
+    """On demand has no pool to be named."""
+    return "on-demand" if command.target_mode is Mode.ONDEMAND else None
