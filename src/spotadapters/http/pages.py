@@ -4,6 +4,7 @@ The dashboard sends no ``Authorization`` header, so it lives on this origin with
 ``/api`` is ever answered with a page or a redirect (T38).
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from importlib.resources import files
@@ -52,7 +53,9 @@ class Pages:
         self._root = root
         self._find_session = find_session
         self._dashboard = dashboard
-        self._describe = cache(describe)  # made when first asked for: a start should not wait for it
+        # made when first asked for: a start should not wait for it; and on a thread: callers should not either
+        self._described = cache(lambda: encode(describe()))
+        self._told = cache(lambda: docs_page.page(describe()))
 
     def routes(self) -> list[BaseRoute]:
         """Everything outside ``/api``."""
@@ -90,11 +93,11 @@ class Pages:
 
     async def openapi(self, _: Request) -> Response:
         """The OpenAPI document itself, in no envelope: tools read it."""
-        return Response(encode(self._describe()), media_type="application/json")
+        return Response(await asyncio.to_thread(self._described), media_type="application/json")
 
     async def docs(self, _: Request) -> Response:
         """The same for people."""
-        return Response(docs_page.page(self._describe()), media_type=HTML, headers=PAGE_HEADERS)
+        return Response(await asyncio.to_thread(self._told), media_type=HTML, headers=PAGE_HEADERS)
 
 
 def _wants_page(request: Request) -> bool:

@@ -1,15 +1,19 @@
 """The OpenAPI document says what is served: no more, no less, and in valid OpenAPI 3.1."""
 
+import asyncio
 import json
 import re
+import threading
 from typing import Any
 
 import pytest
 from jsonschema_rs import Draft202012Validator, meta
+from starlette.requests import Request
 
 from spotadapters.http.app import SERVED
 from spotadapters.http.errors import STATUS
 from spotadapters.http.openapi import document
+from spotadapters.http.pages import Pages
 from spotadapters.http.reference import EXAMPLES, SECTIONS, TITLES
 from spotadapters.http.routing import Endpoint
 from spotadapters.wire.parsing import parse
@@ -101,6 +105,25 @@ def test_the_document_and_its_page_are_served_and_need_no_other_host(frame: Fram
     assert not re.search(r"(?:src|href)=['\"]?(?:https?:)?//", page.text)
     assert "<script" not in page.text
     assert frame.http.get("/docs/page.css").headers["content-type"].startswith("text/css")
+
+
+def test_the_document_is_made_once_and_not_by_the_thread_that_everybody_waits_for() -> None:
+    makers: list[Any] = []
+
+    def describe() -> Any:
+        makers.append(threading.current_thread())
+        return DOCUMENT
+
+    async def nothing(_: Any) -> Any: ...
+
+    pages = Pages(root=nothing, find_session=nothing, dashboard=None, describe=describe)
+
+    async def main() -> None:
+        for _ in range(2):
+            await pages.openapi(Request({"type": "http"}))
+
+    asyncio.run(main())
+    assert [one is threading.main_thread() for one in makers] == [False]
 
 
 def test_two_classes_of_one_name_are_refused() -> None:
