@@ -4,14 +4,14 @@ import os
 import random
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from attrs import field, frozen, has
 from starlette.responses import Response
 
 from spotadapters.wire.answers import as_mapping
-from spotadapters.wire.rendering import encode
+from spotadapters.wire.rendering import encode, encode_each
 from spotadapters.wire.sheets import CSV_TYPE
 
 RESERVED: Final = frozenset({"status", "data", "error", "message", "code", "details"})
@@ -25,7 +25,7 @@ _REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 class Answer:
     """A success: ``data``, and how it is to be sent."""
 
-    data: Any = field(factory=dict)
+    data: Any = field(factory=dict)  # an iterator: a long list, made while it is written
     status: int = 200
     message: str | None = None
     headers: Mapping[str, str] = field(factory=dict)
@@ -62,6 +62,8 @@ def success(answer: Answer, *, mirror: bool, shape: str) -> bytes:
     """The body of a success in the caller's shape; never empty, except where HTTP forbids one (304)."""
     if answer.status == 304:
         return b""
+    if isinstance(answer.data, Iterator):
+        return _listed(answer, answer.data, legacy=shape == "legacy")
     if shape == "legacy":
         return encode(answer.data, legacy=True)
     data = as_mapping(answer.data, legacy=False) if mirror and has(type(answer.data)) else answer.data
@@ -71,6 +73,13 @@ def success(answer: Answer, *, mirror: bool, shape: str) -> bytes:
     if mirror and isinstance(data, Mapping):
         body |= {name: value for name, value in data.items() if name not in RESERVED}
     return encode({**body, **answer.extra})
+
+
+def _listed(answer: Answer, rows: Iterator[Any], *, legacy: bool) -> bytes:
+    written = encode_each(rows, legacy=legacy)
+    if legacy:
+        return written
+    return b"".join((b'{"status":"success","data":', written, b",", encode({"error": None, **answer.extra})[1:]))
 
 
 def failure(code: str, message: str, details: Mapping[str, Any] | None, extra: Mapping[str, Any]) -> bytes:

@@ -21,12 +21,14 @@ T = TypeVar("T")
 YIELD_SECONDS: Final = 0.5
 BUSY_SECONDS: Final = 1.0  # since the last call: there may be others
 PULSE_THREADS: Final = 4  # a heartbeat takes a few milliseconds
+LIST_THREADS: Final = 1  # such a list keeps the interpreter busy by itself, and holds megabytes
 
 
 class Lane(StrEnum):
     """Which threads a call runs on."""
 
     ORDINARY = "ordinary"
+    LIST = "list"  # E22…E24, E29: everything that a client has; others go on while one is made
     PULSE = "pulse"  # E17: never behind slow work (T03)
     URGENT = "urgent"  # E51…E53, E56, E58, E59: also connections of their own
     MOVED = "moved"  # what an agent asks whose role has just moved (moves.py): part of the emergency
@@ -36,7 +38,9 @@ class Lanes:
     """Bounded thread pools and the rule between them. ``run`` belongs to one event loop at a time."""
 
     def __init__(self, *, ordinary: int = 8, pulse: int = PULSE_THREADS, urgent: int = 8) -> None:
-        sizes = {Lane.ORDINARY: ordinary, Lane.PULSE: pulse, Lane.URGENT: urgent, Lane.MOVED: pulse}
+        sizes = {
+            Lane.ORDINARY: ordinary, Lane.LIST: LIST_THREADS, Lane.PULSE: pulse, Lane.URGENT: urgent, Lane.MOVED: pulse
+        }  # fmt: skip
         self._threads = {lane: ThreadPoolExecutor(size, thread_name_prefix=lane) for lane, size in sizes.items()}
         self._places = {lane: asyncio.Semaphore(size) for lane, size in sizes.items()}
         self._called_at = -BUSY_SECONDS
@@ -107,6 +111,7 @@ class Lanes:
     def close(self) -> None:
         """Let running calls finish and end the threads; ordinary calls that wait for a thread are dropped."""
         self._threads[Lane.ORDINARY].shutdown(wait=True, cancel_futures=True)
+        self._threads[Lane.LIST].shutdown(wait=True, cancel_futures=True)
         self._threads[Lane.PULSE].shutdown(wait=True)
         self._threads[Lane.MOVED].shutdown(wait=True)
         self._threads[Lane.URGENT].shutdown(wait=True)

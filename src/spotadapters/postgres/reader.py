@@ -1,6 +1,6 @@
 """Named statements straight into the classes that answer: the base of everything people look at."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from spotadapters.postgres.errors import translated
@@ -22,14 +22,22 @@ class Reader:
 
     def _rows(self, name: str, values: Mapping[str, Any]) -> list[Any]:
         """Every row as JSON; numbers are exact, times are texts (``read_instant`` reads them)."""
+        return [loads(text) for text in self._texts(name, values)]
+
+    def _texts(self, name: str, values: Mapping[str, Any]) -> list[str]:
         with translated():
             rows = self._connections.rows(query(name), {"now": self._clock.now(), **values})
-        return [loads(row[0]) for row in rows]
+        return [row[0] for row in rows]
 
     def rows(self, name: str, kind: type[T], /, **values: Any) -> list[T]:
         """Every row of a statement as a ``kind``; ``dict`` leaves it as it is, times as texts."""
         found = self._rows(name, values)
         return found if kind is dict else [from_row(row, kind) for row in found]
+
+    def each(self, name: str, kind: type[T], /, **values: Any) -> Iterator[T]:
+        """As ``rows`` of a list that may be long: what has been asked for is here, and read one after the other."""
+        found = map(loads, self._texts(name, values))
+        return found if kind is dict else (from_row(row, kind) for row in found)
 
     def row(self, name: str, kind: type[T], /, **values: Any) -> T | None:
         """The first row, None when there is none."""

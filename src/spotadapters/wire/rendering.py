@@ -1,13 +1,14 @@
 """Answers out: JSON with exact numbers, UTC times with ``Z``, and never an empty body (T03)."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
 from typing import Any, Final
 
 import attrs
+import orjson
 
 from spotadapters.wire.answers import as_mapping
 
@@ -48,3 +49,15 @@ def encode(value: Any, *, legacy: bool = False, escaped: bool = False) -> bytes:
     return json.dumps(
         value, default=_PLAIN[legacy], ensure_ascii=escaped, separators=(",", ":"), allow_nan=False
     ).encode()
+
+
+def encode_each(values: Iterable[Any], *, legacy: bool = False) -> bytes:
+    """A JSON array of answer objects, written one after the other, so that no more than one of them is held."""
+    return b"[%b]" % b",".join(_one(value, legacy=legacy) for value in values)
+
+
+def _one(value: Any, *, legacy: bool) -> bytes:
+    try:
+        return orjson.dumps(value, default=_PLAIN[legacy], option=orjson.OPT_PASSTHROUGH_DATETIME)
+    except TypeError:  # a whole number of more than 64 bits, or half a character
+        return encode(value, legacy=legacy)

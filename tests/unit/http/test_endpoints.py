@@ -163,9 +163,10 @@ def test_what_is_idempotent_by_key_is_the_list_of_2_5() -> None:
     assert numbers([row for row in ALL if row.idempotent]) == IDEMPOTENT & served
 
 
-def test_emergencies_and_heartbeats_have_threads_of_their_own_t03() -> None:
+def test_emergencies_heartbeats_and_lists_of_all_that_a_client_has_have_threads_of_their_own_t03() -> None:
     lanes = {row.number: row.lane for row in ALL if row.lane is not Lane.ORDINARY}
-    assert lanes == {**dict.fromkeys(URGENT, Lane.URGENT), "E17": Lane.PULSE}
+    lists = dict.fromkeys(("E22", "E23", "E24", "E29"), Lane.LIST)
+    assert lanes == {**dict.fromkeys(URGENT, Lane.URGENT), "E17": Lane.PULSE, **lists}
 
 
 def test_emergencies_and_heartbeats_are_never_answered_from_a_store_t05() -> None:

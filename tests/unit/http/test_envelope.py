@@ -2,11 +2,13 @@
 
 import json
 import re
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from spotadapters.http.envelope import RESERVED, Answer, failure, request_id_of, success
+from tests.support.world import START
 from tests.unit.http.frame import Frame
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -134,3 +136,11 @@ def test_a_header_asks_for_a_shape_and_other_values_are_ignored_1_2(frame: Frame
 def test_an_error_is_an_envelope_in_every_shape_1_2(frame: Frame) -> None:
     body = frame.call("GET", "/api/agents/x/config", "wrong", headers={"X-Response-Shape": "legacy"}).json()
     assert (body["status"], body["code"], body["data"]) == ("error", "INVALID_TOKEN", None)
+
+
+@pytest.mark.parametrize("shape", ["envelope", "legacy"])
+def test_a_long_list_made_while_it_is_written_reads_as_one_that_was_there(shape: str) -> None:
+    rows = [{"at": START, "price": Decimal("0.0300"), "count": 10**20, "name": "é"}, {}]
+    made = success(Answer(data=iter(rows)), mirror=False, shape=shape)
+    assert json.loads(made) == json.loads(success(Answer(data=rows), mirror=False, shape=shape))
+    assert json.loads(success(Answer(data=iter(())), mirror=False, shape="legacy")) == []

@@ -61,6 +61,19 @@ def test_neither_heartbeats_nor_emergencies_queue_behind_slow_work_t03(lanes: La
     asyncio.run(main())
 
 
+def test_long_lists_are_made_one_at_a_time_and_keep_no_ordinary_call_waiting(lanes: Lanes) -> None:
+    async def main() -> None:
+        gate = Gate()
+        lists = [asyncio.create_task(lanes.run(gate, Lane.LIST)) for _ in range(5)]
+        await gate.is_busy()
+        assert await asyncio.wait_for(lanes.run(lambda: "quick", Lane.ORDINARY), GIVE_UP) == "quick"
+        assert not gate.started.acquire(blocking=False)
+        gate.released.set()
+        assert await asyncio.gather(*lists) == ["slow"] * 5
+
+    asyncio.run(main())
+
+
 def test_an_emergency_does_not_queue_behind_heartbeats(lanes: Lanes) -> None:
     async def main() -> None:
         gate = Gate()

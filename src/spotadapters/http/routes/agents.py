@@ -277,7 +277,7 @@ def agents_of_client(call: Call) -> Answer:
     """E22."""
     caller = call.client_caller()
     call.plane.clients.seen(caller.client_id)
-    return Answer(data=call.reads.rows("agents_of_client", AgentItem, client_id=caller.client_id))
+    return Answer(data=call.reads.each("agents_of_client", AgentItem, client_id=caller.client_id))
 
 
 @shape
@@ -373,7 +373,7 @@ routes = [
     Endpoint(number="E21", method="DELETE", path=C, handler=delete, access=PEOPLE, answers=AgentDeleted),
     Endpoint(
         number="E22", method="GET", path="/api/client/{client_id}/agents", handler=agents_of_client, access=PEOPLE,
-        answers=tuple[AgentItem, ...],
+        lane=Lane.LIST, answers=tuple[AgentItem, ...],
     ),
     Endpoint(
         number="E26", method="GET", path=A, handler=presence, access=SAFE, mirror=True, answers=PresenceAnswer,

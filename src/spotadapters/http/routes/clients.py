@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from spotadapters.http.envelope import Answer
+from spotadapters.http.lanes import Lane
 from spotadapters.http.routes.agents import PEOPLE
 from spotadapters.http.routes.overview import by_trigger, sentence
 from spotadapters.http.routing import Call, Endpoint
@@ -148,7 +149,7 @@ def history(call: Call) -> Answer:
     """E24, deleted agents included."""
     caller = call.client_caller()
     call.plane.clients.seen(caller.client_id)
-    return Answer(data=call.reads.rows("agents_history", AgentHistoryItem, client_id=caller.client_id))
+    return Answer(data=call.reads.each("agents_history", AgentHistoryItem, client_id=caller.client_id))
 
 
 @shape
@@ -257,8 +258,8 @@ def decisions(call: Call) -> Answer:
     """E23: online agents first, then by name."""
     caller, now = call.client_caller(), call.clock.now()
     call.plane.clients.seen(caller.client_id)
-    rows = call.reads.rows("agents_activity", dict, client_id=caller.client_id)
-    return Answer(data=[_decisions(row, now) for row in rows])
+    rows = call.reads.each("agents_activity", dict, client_id=caller.client_id)
+    return Answer(data=(_decisions(row, now) for row in rows))
 
 
 def _decisions(row: Mapping[str, Any], now: datetime) -> AgentDecisions:
@@ -406,11 +407,11 @@ routes = [
     Endpoint(path="/api/agents/{agent_id}/statistics", **_STATISTICS),
     Endpoint(
         number="E23", method="GET", path=C + "/agents/decisions", handler=decisions, access=PEOPLE,
-        answers=tuple[AgentDecisions, ...],
+        lane=Lane.LIST, answers=tuple[AgentDecisions, ...],
     ),
     Endpoint(
         number="E24", method="GET", path=C + "/agents/history", handler=history, access=PEOPLE,
-        answers=tuple[AgentHistoryItem, ...],
+        lane=Lane.LIST, answers=tuple[AgentHistoryItem, ...],
     ),
 ]  # fmt: skip
 CLIENT: Final = Endpoint(number="E15", method="GET", path=C, handler=client, access=PEOPLE, answers=ClientDetails)

@@ -8,6 +8,7 @@ from typing import Any, Final
 from attrs import evolve, frozen
 
 from spotadapters.http.envelope import Answer
+from spotadapters.http.lanes import Lane
 from spotadapters.http.routes.agents import PEOPLE
 from spotadapters.http.routes.overview import like, sentence
 from spotadapters.http.routes.series import price_series
@@ -71,11 +72,11 @@ def instances(call: Call) -> Answer:
     """E29."""
     caller, asked = call.client_caller(), call.asked(MachineQuery)
     call.plane.clients.seen(caller.client_id)
-    rows = call.reads.rows(
+    rows = call.reads.each(
         "instances_of_client", Machine, client_id=caller.client_id, status=asked.status, mode=asked.mode,
         like=like(asked.search),
     )  # fmt: skip
-    return Answer(data=[_paid(row) for row in rows] if call.is_legacy else rows)
+    return Answer(data=map(_paid, rows) if call.is_legacy else rows)
 
 
 def _paid(row: Machine) -> Machine:
@@ -423,7 +424,7 @@ ONE: Final = "/api/client/instances/{instance_id}"
 routes = [
     Endpoint(
         number="E29", method="GET", path="/api/client/{client_id}/instances", handler=instances, access=PEOPLE,
-        asks=MachineQuery, answers=tuple[Machine, ...],
+        lane=Lane.LIST, asks=MachineQuery, answers=tuple[Machine, ...],
     ),
     Endpoint(number="E30", method="GET", path=ONE + "/pricing", handler=pricing, access=PEOPLE, answers=Pricing),
     Endpoint(
