@@ -89,5 +89,5 @@ def test_the_reserve_is_filled_again_when_the_database_takes_connections_once_mo
         killed(connections)
         with pytest.raises(PoolTimeout), connections.connection(urgent=True):
             pass
-        assert lender.pool.get_stats()["pool_size"] == 0
+        assert lender.pool.get_stats()["pool_available"] == 0
     until(lambda: lender.pool.get_stats()["pool_available"] == RESERVE, 5)
