@@ -37,9 +37,8 @@ def folder_findings(settings: Settings) -> Iterator[Finding]:
         pid = holder(folder)
         yield Finding(
             name="data folder's lock",
-            ok=pid is None,
-            found="free" if pid is None else f"{folder} is in use by another spotcore (pid {pid})",
-            fix=None if pid is None else "stop it, or use another --data-dir; one that runs well needs no mending",
+            ok=True,  # a second one is refused at its start
+            found="free" if pid is None else f"held by the spotcore that runs on {folder} (pid {pid})",
         )
     if settings.database_url is None:
         yield from _servers(folder)

@@ -41,7 +41,8 @@ def known_key(settings: Settings) -> bytes | None:
         return None
     except ValueError as wrong:
         raise SettingsError(
-            f"{file} holds no key, which is {wrong}; put it back from your backup, or set SPOTCORE_SEAL_KEY"
+            f"{file} holds no key, which is {wrong}; put it back from your backup, set SPOTCORE_SEAL_KEY, or remove it "
+            "and give up what was sealed with it: spotcore rekey"
         ) from None
 
 

@@ -380,7 +380,16 @@ def test_only_what_rules_read_is_compared(body: bytes, other: bytes, are_alike: 
 
 
 @pytest.mark.parametrize(
-    "body", [b"[]", b"nonsense", b'{"a":NaN}', b'{"a":"\\ud800"}', b'{"a":"' + b"x" * 20_000 + b'"}', b"[" * 15_000]
+    "body",
+    [
+        b"[]",
+        b"nonsense",
+        b'{"a":NaN}',
+        b'{"a":"\\ud800"}',
+        b'{"a":"' + b"x" * 20_000 + b'"}',
+        b"[" * 15_000,
+        b'{"a":' + b"[" * 300 + b"]" * 300 + b"}",
+    ],
 )
 def test_what_may_be_refused_is_not_remembered(body: bytes) -> None:
     assert words_of(body) is None

@@ -1,9 +1,9 @@
 """Due deliveries, handed to workers where there is a queue, made here where there is none."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Final, Protocol
 
 from spotcore.channels import Attempt
@@ -37,8 +37,8 @@ class Courier:
     def __init__(self, deliveries: Deliveries, *, round_seconds: float = ROUND_SECONDS) -> None:
         self._deliveries = deliveries
         self._round_seconds = round_seconds
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="delivery")
-        self._late: set[Future[None]] = set()
+        self._places = threading.BoundedSemaphore(THREADS)
+        self._at_work: list[threading.Thread] = []
         self.send: Callable[[str], None] | None = None
 
     def run(self) -> int:
@@ -46,10 +46,12 @@ class Courier:
         next run goes on beside it."""
         due = self._deliveries.due()
         here = [delivery_id for delivery_id in due if not self._handed_on(delivery_id)]
-        begun = wait([self._pool.submit(self.deliver, one) for one in here], self._round_seconds)
-        self._late = {one for one in self._late | begun.not_done if not one.cancel() and not one.done()}
-        for one in begun.done:
-            one.result()
+        until = time.monotonic() + self._round_seconds
+        for one in here:
+            if not self._places.acquire(timeout=max(0.0, until - time.monotonic())):
+                break  # it is due in the next run
+            self._begin(one)
+        self._wait(until)
         return len(due)
 
     def deliver(self, delivery_id: str) -> None:
@@ -63,9 +65,27 @@ class Courier:
             self._is_tried(other)
 
     def close(self) -> None:
-        """Begin nothing more; what is at hand is waited for, ten seconds at most."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        wait(self._late, STOP_SECONDS)
+        """What is at hand is waited for, ten seconds at most; a process that ends then leaves the rest behind, and it
+        is tried again."""
+        self._wait(time.monotonic() + STOP_SECONDS)
+
+    def _begin(self, delivery_id: str) -> None:
+        def work() -> None:
+            try:
+                self.deliver(delivery_id)
+            except Exception:
+                log.exception("delivery_broke", extra={"delivery_id": delivery_id})
+            finally:
+                self._places.release()
+
+        thread = threading.Thread(target=work, name="delivery", daemon=True)
+        self._at_work.append(thread)
+        thread.start()
+
+    def _wait(self, until: float) -> None:
+        for one in self._at_work:
+            one.join(max(0.0, until - time.monotonic()))
+        self._at_work = [one for one in self._at_work if one.is_alive()]
 
     def _is_tried(self, delivery_id: str) -> bool:
         attempt = self._deliveries.attempt(delivery_id)

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,7 @@ from spotadapters.embedded.postgres import EmbeddedPostgres, cluster_damage
 from spotadapters.embedded.valkey import EmbeddedValkey
 
 LOCK: Final = "lock"
+LOCK_SECONDS: Final = 0.2  # whoever only looks at it holds it for less
 T = TypeVar("T")
 
 
@@ -103,14 +105,15 @@ class EmbeddedStack:
 
     def _take_lock(self) -> None:
         lock = (self.data_dir / LOCK).open("a+")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            with lock:
-                pid = _pid(lock)
-            raise EmbeddedError(
-                f"{self.data_dir} is in use by another spotcore (pid {pid}); stop it, or use another --data-dir"
-            ) from None
+        until = time.monotonic() + LOCK_SECONDS
+        while not _locked(lock):
+            if time.monotonic() > until:
+                with lock:
+                    pid = _pid(lock)
+                raise EmbeddedError(
+                    f"{self.data_dir} is in use by another spotcore (pid {pid}); stop it, or use another --data-dir"
+                )
+            time.sleep(0.02)
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
@@ -134,6 +137,14 @@ def holder(data_dir: Path) -> str | None:
     except OSError:
         return None  # no lock, or not ours to read: other looks tell
     return None
+
+
+def _locked(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _pid(lock: IO[str]) -> str:

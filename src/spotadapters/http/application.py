@@ -32,6 +32,7 @@ from spotadapters.http.routing import Call, Endpoint, dialect_of
 from spotadapters.http.sent import Sent, refusal_sent
 from spotadapters.http.sessions import COOKIE, Door, Sessions, check_origin
 from spotadapters.http.shortcuts import Shortcuts
+from spotadapters.http.turns import Turns
 from spotadapters.http.uploads import Receiver, receive
 from spotadapters.http.waiting import MAX_WAIT_SECONDS, Waiter
 from spotadapters.postgres.pulses import Sign
@@ -73,6 +74,7 @@ class Application:
         self._outage = Outage()
         self._remembered = Remembered()
         self._moves = parts.moves
+        self._turns = Turns()
         self._last_seen = LastSeen(parts.credentials, parts.clock)
         self._shortcuts = Shortcuts(parts, self._outage, self._remembered, self._moves, self._last_seen)
         self.sessions = Sessions(parts.credentials, parts.identity, parts.clock)
@@ -120,6 +122,11 @@ class Application:
         if endpoint.lane is not Lane.URGENT and self._concerns_a_move(request):
             sent = await self.parts.lanes.run(work, Lane.MOVED)
             self._moves.answered(request.path_params["agent_id"], sent.answer and sent.answer.data)
+        elif endpoint.lane is Lane.LIST:
+            async with self._turns.turn(request.path_params["client_id"]):
+                if await request.is_disconnected():  # who hung up in the meantime takes nobody's time
+                    return refusal_sent(Unavailable("the caller has hung up"), request_id, endpoint)
+                sent = await self.parts.lanes.run(work, endpoint.lane, since=since)
         else:
             sent = await self.parts.lanes.run(work, endpoint.lane, since=since)
         if endpoint.number in FORMS and sent.answer is not None:

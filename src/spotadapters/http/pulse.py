@@ -234,7 +234,11 @@ def words_of(body: bytes) -> bytes | None:
     if not isinstance(data, dict):
         return None
     told = {name: value for name, value in data.items() if name not in UNREAD}
-    return hashlib.blake2b(orjson.dumps(told, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
+    try:
+        written = orjson.dumps(told, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:  # it reads deeper than it writes
+        return None
+    return hashlib.blake2b(written, digest_size=16).digest()
 
 
 def _is_usual(request: Request) -> bool:

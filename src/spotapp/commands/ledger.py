@@ -2,6 +2,7 @@
 
 import sys
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Final
 
 import click
@@ -160,6 +161,6 @@ def _price_rows(reads: LedgerReads, found: list[Explained]) -> list[dict[str, An
     for pool_id in sorted(pools):
         times = [line for line in lines if line.pool_id == pool_id]
         first, last = min(one.started_at for one in times), max(one.ended_at for one in times)
-        rows += [{**row, "price": f"{row['price']:f}", "confidence": f"{row['confidence']:f}"}
+        rows += [{**row, **{name: f"{Decimal(row[name]):f}" for name in ("price", "confidence")}}
                  for row in reads.price_rows(pool_id, first, last)]  # fmt: skip
     return rows

@@ -64,7 +64,7 @@ def rekey(here: Local, yes: bool) -> None:
     """Go on without a seal key that is lost: forget what the key at hand does not open. On the database itself.
 
     Client tokens stay valid but can no longer be shown; channels are removed and have to be added again. Without
-    SPOTCORE_SEAL_KEY and seal.key a new key is made in the data folder.
+    SPOTCORE_SEAL_KEY and seal.key a new key is made in the data folder. Restart every process afterwards.
 
     \b
     Example:
@@ -75,7 +75,11 @@ def rekey(here: Local, yes: bool) -> None:
     ask("Forget every channel and copy of a token that this key does not open?", yes)
     gone = forget_unreadable(here.connections, SecureIdentity(seal_key(here.wiring.settings)))
     done = {"tokens": gone.tokens, "channels": gone.channels}
-    here.screen.done(done, f"forgot the copies of {gone.tokens} tokens, removed {gone.channels} channels")
+    here.screen.done(
+        done,
+        f"forgot the copies of {gone.tokens} tokens, removed {gone.channels} channels; "
+        "restart every process, each keeps the key it began with",
+    )
 
 
 @click.command()

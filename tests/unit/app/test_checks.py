@@ -173,7 +173,7 @@ def test_a_folder_that_another_spotcore_holds_names_it_and_is_left_to_it(folder:
         assert findings(settings(folder))["data folder's lock"].ok  # of a run that has ended
         fcntl.flock(lock, fcntl.LOCK_EX)
         found = findings(settings(folder))["data folder's lock"]
-    assert (found.ok, found.found) == (False, f"{folder} is in use by another spotcore (pid 4711)")
+    assert (found.ok, found.found) == (True, f"held by the spotcore that runs on {folder} (pid 4711)")
     assert (folder / "lock").read_text() == "4711"
     own = settings(folder, database_url=NOWHERE, redis_url=NO_CACHE)
     assert "data folder's lock" not in findings(own)
