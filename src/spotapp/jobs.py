@@ -148,11 +148,13 @@ class _Work:
             since[0] = time.monotonic()
             return has_time()
 
+        is_from_front = False
         while True:
+            is_from_front = is_from_front or self._decided_behind is None
             done = self._plane.decisions.round(AT_ONCE, self._decided_behind, goes_on)
             self._stuck_in_decisions.tell(done.failed)
             self._decided_behind = done.after
-            if done.after is None or not has_time():
+            if (done.after is None and is_from_front) or not has_time():
                 return
 
     def deliver(self, _: datetime) -> RunFigures:

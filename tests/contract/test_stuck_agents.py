@@ -31,7 +31,9 @@ class Trouble:
     inner: Transactions
     agents: dict[AgentId, Exception] = field(factory=dict)
     away: Exception | None = None
+    prices: Exception | None = None
     tries: int = 0
+    asked_for_prices: int = 0
 
     def transactions(self, *, urgent: bool = False) -> AbstractContextManager[UnitOfWork]:
         """The ``Transactions`` port."""
@@ -55,6 +57,13 @@ class _Unit:
     @property
     def agents(self) -> Any:
         return _Agents(self.uow.agents, self.trouble)
+
+    @property
+    def prices(self) -> Any:
+        self.trouble.asked_for_prices += 1
+        if self.trouble.prices is not None:
+            raise self.trouble.prices
+        return self.uow.prices
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.uow, name)
@@ -151,6 +160,15 @@ def test_5_4_an_agent_that_fails_in_an_emergency_is_tried_again_well_before_the_
     world.plane.upkeep.tick()
     assert world.primary(ready.agent_id) == ready.standby
     assert upkeep.PUT_OFF_PRESSED < FORCE_BEFORE / 2
+
+
+def test_5_2_prices_that_cannot_be_read_cost_a_tick_one_wait_and_no_agent(fleet: Fleet) -> None:
+    agents = fleet.agents(2 * upkeep.TOGETHER + 1)
+    fleet.world.clock.advance(SILENT)
+    fleet.trouble.prices, fleet.trouble.asked_for_prices = Unavailable("too slow"), 0
+    result = fleet.world.plane.upkeep.tick()
+    assert (result.done, result.failed, fleet.trouble.asked_for_prices) == (len(agents), (), 1)
+    assert all(fleet.is_offline(agent) for agent in agents)
 
 
 def test_jb4_as_many_stuck_agents_as_a_tick_takes_stop_nobody_behind_them(fleet: Fleet) -> None:

@@ -65,6 +65,21 @@ def test_who_finds_one_dead_has_all_of_them_opened_anew(connections: Connections
         assert connection.execute("select 1").fetchone() == (1,)
 
 
+def test_a_break_in_one_pool_leaves_the_reserve_patient_once_it_is_open_again(connections: Connections) -> None:
+    killed(connections)
+    connections.rows("select 1", {})
+    lender = connections._urgent
+    until(lambda: lender.pool.get_stats()["pool_available"] == RESERVE, 5)
+    assert lender._away_since is None  # or whoever has to wait for a connection would be refused after a moment
+
+
+def test_a_statement_that_does_not_bear_it_is_not_carried_out_again(connections: Connections) -> None:
+    killed(connections)
+    with pytest.raises(psycopg.OperationalError):
+        connections.rows("select 1", {}, repeatable=False)
+    assert connections.rows("select 1", {}, repeatable=False) == [(1,)]
+
+
 def test_a_transaction_that_dies_later_is_not_carried_out_again(connections: Connections) -> None:
     begun = []
 

@@ -61,7 +61,7 @@ class Channels(Reader):
             "sealed_secret": self._sealed(secret) if secret else None,
             "min_severity": min_severity.value,
         }
-        if not self._rows("channel_add", values):
+        if not self._once("channel_add", values):
             raise NotFound("unknown client")
         return NewChannel(channel_id=channel_id, label=label, secret=secret)
 
@@ -71,13 +71,13 @@ class Channels(Reader):
 
     def remove(self, channel_id: str) -> None:
         """End a channel and forget its deliveries. Raises ``NotFound``."""
-        if not self._rows("channel_remove", {"channel_id": channel_id}):
+        if not self._once("channel_remove", {"channel_id": channel_id}):
             raise NotFound("unknown channel; see: spotcore channels list")
 
     def test(self, channel_id: str) -> Attempt:
         """Send a test message now and say what came of it. Raises ``NotFound``."""
         delivery_id = f"test.{self._identity.new_id()}"
-        if not self._rows("delivery_test", {"channel_id": channel_id, "delivery_id": delivery_id}):
+        if not self._once("delivery_test", {"channel_id": channel_id, "delivery_id": delivery_id}):
             raise NotFound("unknown channel; see: spotcore channels list")
         attempt = self.attempt(delivery_id)
         return attempt if attempt is not None else Attempt(error="a worker of the server took it; see: deliveries")
@@ -101,7 +101,7 @@ class Channels(Reader):
         """Try one delivery; None when it is not due, or somebody else is at it, or its last attempt died with its
         process. Safe to call twice and anywhere."""
         now = self._clock.now()
-        rows = self._rows(
+        rows = self._once(
             "delivery_claim",
             {"delivery_id": delivery_id, "lease_until": now + LEASE, "tries": TRIES, "unheard": UNHEARD},
         )
@@ -128,7 +128,7 @@ class Channels(Reader):
 
     def replay(self, delivery_id: str) -> None:
         """Give a dead delivery all its attempts again. Raises ``NotFound``."""
-        if not self._rows("delivery_replay", {"delivery_id": delivery_id}):
+        if not self._once("delivery_replay", {"delivery_id": delivery_id}):
             raise NotFound("no dead delivery of that id; see: spotcore channels deliveries --state dead")
 
     def _sent(self, row: dict[str, Any], now: datetime) -> Attempt:

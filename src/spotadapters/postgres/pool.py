@@ -121,9 +121,11 @@ class Connections:
             connection, _ = lender.hailed(stack, lambda lent: lent.execute(begin, prepare=False))
             yield connection
 
-    def rows(self, statement: LiteralString, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """What a single statement gives, in a transaction of its own and in one round trip. It must bear being carried
-        out twice."""
+    def rows(
+        self, statement: LiteralString, values: Mapping[str, Any], *, repeatable: bool = True
+    ) -> list[tuple[Any, ...]]:
+        """What a single statement gives, in a transaction of its own and in one round trip. Unless it bears being
+        carried out twice, a connection that has died in the meantime is an ``OperationalError``."""
         whose = tenant()
 
         def asked(connection: Connection) -> list[tuple[Any, ...]]:
@@ -135,7 +137,9 @@ class Connections:
             return _fetched(cursor)
 
         with ExitStack() as stack:
-            return self._single.hailed(stack, asked)[1]
+            if repeatable:
+                return self._single.hailed(stack, asked)[1]
+            return asked(stack.enter_context(self._single.lent()))
 
     def used(self) -> tuple[int, int]:
         """Connections in use, and the most there can be."""
@@ -177,13 +181,19 @@ class _Lender:
                 "connect_timeout": CONNECT_SECONDS,
                 "autocommit": True,
             },
-            configure=configure,
+            configure=self._opened,
             check=None,
         )
+        self._configure = configure
         self._on_broken = on_broken
         self._monotonic = monotonic
         self._away_since: float | None = None
         self._refill: threading.Timer | None = None
+
+    def _opened(self, connection: Connection) -> None:
+        """The database is back, whether somebody waits for it or not."""
+        self._configure(connection)
+        self._away_since = None
 
     def _given_up(self, _: Pool) -> None:
         """The pool no longer tries to open a connection that it lost, until somebody waits for one. Nobody waits for

@@ -24,9 +24,13 @@ class Reader:
         """Every row as JSON; numbers are exact, times are texts (``read_instant`` reads them)."""
         return [loads(text) for text in self._texts(name, values)]
 
-    def _texts(self, name: str, values: Mapping[str, Any]) -> list[str]:
+    def _once(self, name: str, values: Mapping[str, Any]) -> list[Any]:
+        """As ``_rows`` of a statement that would say something else the second time."""
+        return [loads(text) for text in self._texts(name, values, repeatable=False)]
+
+    def _texts(self, name: str, values: Mapping[str, Any], *, repeatable: bool = True) -> list[str]:
         with translated():
-            rows = self._connections.rows(query(name), {"now": self._clock.now(), **values})
+            rows = self._connections.rows(query(name), {"now": self._clock.now(), **values}, repeatable=repeatable)
         return [row[0] for row in rows]
 
     def rows(self, name: str, kind: type[T], /, **values: Any) -> list[T]:

@@ -120,12 +120,13 @@ class Kernel:
                 return once()
         return once()
 
-    def together(self, caller: Caller, wanted: Sequence[Wanted]) -> Mapping[AgentId, Outcome]:
+    def together(self, caller: Caller, wanted: Sequence[Wanted], *, market: bool = True) -> Mapping[AgentId, Outcome]:
         """What urgent rules decide for several agents of one client, an agent once at most, committed at once; refusals
         that rules return are among the answers. An agent whose row somebody else holds is missing and waits for its
         lock alone, with ``run``; so is one that is not known under this very id.
 
-        Whatever one of them raises, a missing market included, rolls all of them back."""
+        Whatever one of them raises, a missing market included, rolls all of them back. ``market`` False does without
+        one."""
         with self.transactions(urgent=True) as uow:
             known = {one.agent_id: one.known for one in wanted if one.known is not None}
             held = uow.agents.lock_free(caller.client_id, {one.agent_id: one.keys for one in wanted}, known)
@@ -139,7 +140,8 @@ class Kernel:
                     continue
                 place = _market_place(aggregate)
                 if place not in markets:
-                    markets[place] = self.market(uow, aggregate, now).troubled(dry)  # Z20: as if each had come first
+                    known_now = self.market(uow, aggregate, now) if market else UNKNOWN_MARKET
+                    markets[place] = known_now.troubled(dry)  # Z20: as if each had come first
                 outcomes[one.agent_id] = upkeep.decide(
                     aggregate, now, one.rule, actor=caller.actor, market=markets[place], facts=one.facts
                 )

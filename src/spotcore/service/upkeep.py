@@ -1,17 +1,18 @@
 """The ticker's use cases: what time alone changes (section 9). Any number may run; each agent is one step (JB-1)."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from spotcore import upkeep
+from spotcore.change import Outcome
 from spotcore.errors import NotFound, StateConflict
 from spotcore.ids import AgentId, ClientId
 from spotcore.ports.storage import AgentStore, Turn
-from spotcore.service.kernel import Caller, Kernel, Wanted
+from spotcore.service.kernel import Caller, Kernel, MarketUnreadable, Wanted
 
 AT_MOST: Final = 2_000  # agents a tick
 PAGE: Final = 100  # agents between two looks at those that have an incident
@@ -54,16 +55,22 @@ class Upkeep:
         return TickResult(due=len(tick.seen), done=len(tick.done), failed=tuple(tick.failed))
 
     def advance(
-        self, client_id: ClientId, agent_id: AgentId, *, deaf_until: datetime | None = None, waits: bool = True
+        self,
+        client_id: ClientId,
+        agent_id: AgentId,
+        *,
+        deaf_until: datetime | None = None,
+        waits: bool = True,
+        market: bool = True,
     ) -> None:
-        """All that is due for one agent, in one transaction. Idempotent. Who ``waits`` not gets ``StateConflict`` at
-        once when somebody else holds the agent's row."""
+        """All that is due for one agent, in one transaction, without prices unless ``market``. Idempotent. Who
+        ``waits`` not gets ``StateConflict`` at once when somebody else holds the agent's row."""
         rule = partial(upkeep.pass_time, deaf_until=deaf_until)
         caller = Caller(client_id=client_id, actor="system")
-        self.kernel.run(caller, agent_id, rule, market=True, urgent=True, waits=waits)
+        self.kernel.run(caller, agent_id, rule, market=market, urgent=True, waits=waits)
 
 
-@frozen(kw_only=True)
+@define(kw_only=True)
 class _Tick:
     """One run, and what has come of it so far."""
 
@@ -73,6 +80,7 @@ class _Tick:
     seen: set[AgentId] = field(factory=set)
     done: set[AgentId] = field(factory=set)
     failed: list[tuple[AgentId, str]] = field(factory=list)
+    is_blind: bool = False  # prices cannot be read
 
     @property
     def kernel(self) -> Kernel:
@@ -111,16 +119,27 @@ class _Tick:
         rule = partial(upkeep.pass_time, deaf_until=self.deaf_until)
         wanted = [Wanted(agent_id=turn.agent_id, rule=rule) for turn in turns]
         try:
-            self.done.update(self.kernel.together(Caller(client_id=client_id, actor="system"), wanted))
+            self.done.update(self._together(Caller(client_id=client_id, actor="system"), wanted))
         except Exception:  # one of them fails, or none can be served: each is told of by itself
             for turn in turns:
                 self._serve_alone(turn, put_off)
+
+    def _together(self, caller: Caller, wanted: Sequence[Wanted]) -> Mapping[AgentId, Outcome]:
+        """Prices that cannot be read cost a tick one wait, not each of its agents (5.2)."""
+        if not self.is_blind:
+            try:
+                return self.kernel.together(caller, wanted)
+            except MarketUnreadable:
+                self.is_blind = True
+        return self.kernel.together(caller, wanted, market=False)
 
     def _serve_alone(self, turn: Turn, put_off: timedelta) -> None:
         if self._is_over:
             return
         try:
-            self.upkeep.advance(turn.client_id, turn.agent_id, deaf_until=self.deaf_until, waits=False)
+            self.upkeep.advance(
+                turn.client_id, turn.agent_id, deaf_until=self.deaf_until, waits=False, market=not self.is_blind
+            )
         except (NotFound, StateConflict):
             return  # gone, or somebody else is at it: the next tick sees
         except Exception as failure:  # one agent's trouble is never another's
