@@ -171,6 +171,13 @@ def test_5_2_prices_that_cannot_be_read_cost_a_tick_one_wait_and_no_agent(fleet:
     assert all(fleet.is_offline(agent) for agent in agents)
 
 
+def test_a_tick_with_nobody_due_is_one_look(fleet: Fleet) -> None:
+    fleet.agents(2)
+    before = fleet.trouble.tries
+    assert fleet.world.plane.upkeep.tick().due == 0
+    assert fleet.trouble.tries == before + 1
+
+
 def test_jb4_as_many_stuck_agents_as_a_tick_takes_stop_nobody_behind_them(fleet: Fleet) -> None:
     stuck = fleet.agents(4, "stuck")
     for agent_id in stuck:

@@ -48,10 +48,9 @@ class Upkeep:
 
         Raises ``Unavailable`` when it is not one agent but storage that fails."""
         tick = _Tick(upkeep=self, deaf_until=deaf_until, since=self.kernel.clock.now())
-        tick.serve_pressed()
-        for page in tick.pages(lambda agents: agents.due, limit):
-            tick.serve(page, PUT_OFF)
+        for page in tick.pages(lambda agents: agents.due, limit):  # where nobody is due, nobody is pressed
             tick.serve_pressed()
+            tick.serve([turn for turn in page if not tick.has_served(turn.agent_id)], PUT_OFF)
         return TickResult(due=len(tick.seen), done=len(tick.done), failed=tuple(tick.failed))
 
     def advance(
@@ -103,6 +102,10 @@ class _Tick:
         """Agents with an open incident: as many as of the others, so that neither starves."""
         for page in self.pages(lambda agents: agents.pressed, PAGE):
             self.serve(page, PUT_OFF_PRESSED)
+
+    def has_served(self, agent_id: AgentId) -> bool:
+        """Whether it has had its turn, well or not."""
+        return agent_id in self.done or any(agent_id == failed for failed, _ in self.failed)
 
     def serve(self, page: Sequence[Turn], put_off: timedelta) -> None:
         """Each of them, a client's together."""
