@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import uvicorn
 import uvloop
+from sse_starlette.sse import AppStatus
 from starlette.applications import Starlette
 
 from spotapp.listening import DOORS, doors
@@ -102,8 +103,9 @@ async def ended_by(signals: int, listening: socket.socket) -> list[str]:
 
 @pytest.mark.parametrize("signals", [1, 2, 3])
 def test_however_often_ctrl_c_is_pressed_the_application_ends_in_order(
-    signals: int, caplog: pytest.LogCaptureFixture
+    signals: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(AppStatus, "should_exit", False)  # of the whole process: it ends every stream of later tests
     with caplog.at_level(logging.ERROR), socket.create_server(("127.0.0.1", 0)) as listening:
         assert uvloop.run(ended_by(signals, listening)) == ["begun", "ended"]
     assert caplog.records == []
