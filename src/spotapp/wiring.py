@@ -12,7 +12,7 @@ from spotadapters.channels.courier import Courier
 from spotadapters.engine.runner import EngineRunner
 from spotadapters.files.blobs import FileBlobs
 from spotadapters.http.groups import Groups
-from spotadapters.http.lanes import PULSE_THREADS, Lanes
+from spotadapters.http.lanes import LIST_THREADS, PULSE_THREADS, Lanes
 from spotadapters.http.live import LiveHub
 from spotadapters.http.metrics import Metrics
 from spotadapters.http.moves import Moves
@@ -87,7 +87,8 @@ def open_wiring(
     clock = clock or SystemClock()
     identity = SecureIdentity(None if is_lost(settings, database_url) else seal_key(settings))
     lanes = Lanes(ordinary=settings.threads, pulse=PULSE_THREADS, urgent=settings.urgent_threads)
-    size = settings.threads + PULSE_THREADS + JOB_CONNECTIONS  # a thread never waits for a connection
+    # a thread never waits for a connection
+    size = settings.threads + LIST_THREADS + PULSE_THREADS + JOB_CONNECTIONS
     reserve = settings.urgent_threads + 1
     with Connections(database_url, size=size, reserve=reserve, standing=standing) as connections:
         pulses = Pulses(connections)

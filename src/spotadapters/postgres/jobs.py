@@ -50,7 +50,7 @@ class JobBook(Reader):
         if schedule.every < RECORDED_FROM:
             return None
         before = schedule.reclaim_before(self._clock.now())
-        number: int = self._rows("job_begin", {"job": name, "reclaim_before": before})[0]
+        number: int = self._once("job_begin", {"job": name, "reclaim_before": before})[0]
         return number
 
     def end(

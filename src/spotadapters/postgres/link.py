@@ -23,8 +23,6 @@ Row = tuple[Any, ...]
 class BoundedConnection(psycopg.Connection[Row]):
     """A connection on which no call waits longer than ``ANSWER_SECONDS``: it is broken afterwards."""
 
-    was_silent = False
-
     def wait(self, gen: PQGen[Any], interval: float = 0.1, timeout: float | None = None) -> Any:
         """What ``gen`` gives. Raises ``OperationalError`` when the server is silent for too long."""
         if timeout is not None:
@@ -33,7 +31,6 @@ class BoundedConnection(psycopg.Connection[Row]):
             return super().wait(gen, interval, ANSWER_SECONDS)
         except psycopg.OperationalError as failure:
             if failure.sqlstate is None:  # nothing came back, not even an error
-                self.was_silent = True
                 self.pgconn.finish()
             raise
 
